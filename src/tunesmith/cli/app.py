@@ -1,0 +1,60 @@
+"""The command `tunesmith`: its verbs, in the order in which one meets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tunesmith import __version__
+from tunesmith.cli.compare import compare
+from tunesmith.cli.data import data
+from tunesmith.cli.demo import demo
+from tunesmith.cli.doctor import doctor
+from tunesmith.cli.nano import nano
+from tunesmith.cli.plan import plan
+from tunesmith.cli.run import run
+from tunesmith.cli.runs import report, runs
+from tunesmith.cli.schema import schema
+
+app = typer.Typer(
+    name="tunesmith",
+    help="Fine-tune a small language model on your own data, and prove that it got better.",
+    epilog="Start with `tunesmith demo`, then `tunesmith data check your-file.jsonl`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tunesmith {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(demo)
+app.command()(run)
+app.command()(plan)
+app.add_typer(data)
+app.command()(compare)
+app.add_typer(runs)
+app.command()(report)
+app.command()(doctor)
+app.command()(schema)
+app.add_typer(nano)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,26 @@
+"""`tunesmith doctor`: what this machine can do."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from tunesmith.cli.options import Home, Json
+from tunesmith.cli.output import out, print_json, verb
+
+
+@verb
+def doctor(home: Home = None, as_json: Json = False) -> None:
+    """Say what this machine can do: cores, memory, GPU, bf16, 4-bit, Graphviz, hub access.
+
+    Examples: `tunesmith doctor`, `tunesmith doctor --json`.
+    """
+    from tunesmith.pipeline import examine_machine
+
+    checks = examine_machine(home)
+    if as_json:
+        print_json({check.name: {"value": check.value, "note": check.note} for check in checks})
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for check in checks:
+        table.add_row(f"[bold]{check.name}[/]", check.value, f"[dim]{check.note}[/]")
+    out.print(table)

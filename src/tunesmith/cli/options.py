@@ -1,0 +1,28 @@
+"""Options that every verb takes, spelled once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")
+]
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        envvar="TUNESMITH_HOME",
+        help="Where the store, the artefacts and the runs live.",
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one value; may be repeated."),
+]
+Profile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="Apply a profile of the recipe.")
+]

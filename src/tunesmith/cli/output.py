@@ -1,0 +1,75 @@
+"""Printing: results on stdout, everything else on stderr; errors in two lines, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from tunesmith.errors import TunesmithError
+
+out = Console()
+err = Console(stderr=True)
+
+INTERRUPTED = 130
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on stdout; figures that JSON has no word for become null."""
+    json.dump(_plain(value), sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Turn an error on purpose into two lines and its exit code, and Ctrl-C into 130."""
+    try:
+        yield
+    except TunesmithError as error:
+        err.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+        if error.hint:
+            err.print(f"[dim]hint:[/] {escape(error.hint)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        err.print("[bold]stopped[/]; what was done so far is kept: the same command goes on")
+        raise typer.Exit(INTERRUPTED) from error
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        message = error.strerror or str(error)
+        err.print(f"[bold red]error:[/] {escape(message + where)}", highlight=False)
+        err.print("[dim]hint:[/] check that the place exists, is yours, and has room")
+        raise typer.Exit(2) from error
+
+
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """A command whose errors are printed for the person who called it."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with friendly_errors():
+            return function(*args, **kwargs)
+
+    return wrapped

@@ -1,0 +1,107 @@
+"""Keys that people's files still hold: older spellings are translated and said, other tools' names
+get a *did you mean*.
+
+The older spellings are those of transformers 4 and TRL before 0.20; transformers 5 takes a warm-up
+ratio as a `warmup_steps` below 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """Where an older key's value goes, and how it is read."""
+
+    target: str
+    value: Callable[[Any], Any] = lambda value: value
+
+
+def _truth(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip().lower() in {"true", "yes", "on", "1", "full"}
+    return bool(value)
+
+
+OLDER: Mapping[str, Translation] = {
+    "training.evaluation_strategy": Translation("training.eval_strategy"),
+    "training.warmup_ratio": Translation("training.warmup_steps"),
+    "training.max_seq_length": Translation("training.max_length"),
+    "training.learning_rate_scheduler": Translation("training.lr_scheduler_type"),
+    "training.r": Translation("training.lora_r"),
+    "training.per_gpu_train_batch_size": Translation("training.per_device_train_batch_size"),
+    "model.model_name_or_path": Translation("model.name"),
+    "model.torch_dtype": Translation("model.dtype"),
+    "model.model_revision": Translation("model.revision"),
+    "model.use_flash_attention_2": Translation(
+        "model.attn_implementation", lambda v: "flash_attention_2" if _truth(v) else "auto"
+    ),
+    "evaluation.per_gpu_eval_batch_size": Translation("evaluation.per_device_eval_batch_size"),
+}
+
+# Read by hand: a flag that becomes a value of another key, or that has become unnecessary.
+PRECISION = {"training.bf16": "bfloat16", "training.fp16": "float16"}
+DROPPED: Mapping[str, str] = {
+    "training.group_by_length": "batches are always built by length here (training.packing)",
+    "training.train_sampling_strategy": "batches are always built by length here",
+    "training.completion_only_loss": "the loss always stands on the answer alone",
+    "training.assistant_only_loss": "the loss always stands on the answer alone",
+    "training.remove_unused_columns": "there are no unused columns here",
+    "training.dataset_text_field": "data.sources.NAME.fields names the columns",
+}
+
+ELSEWHERE: Mapping[str, str] = {
+    "base_model": "model.name",
+    "model_name_or_path": "model.name",
+    "model_id": "model.name",
+    "cutoff_len": "training.max_length",
+    "sequence_len": "training.max_length",
+    "max_seq_length": "training.max_length",
+    "max_length": "training.max_length",
+    "micro_batch_size": "training.per_device_train_batch_size",
+    "batch_size": "training.per_device_train_batch_size",
+    "per_device_train_batch_size": "training.per_device_train_batch_size",
+    "gradient_accumulation_steps": "training.gradient_accumulation_steps",
+    "val_set_size": "data.validation",
+    "test_size": "data.test",
+    "num_epochs": "training.num_train_epochs",
+    "epochs": "training.num_train_epochs",
+    "num_train_epochs": "training.num_train_epochs",
+    "lr": "training.learning_rate",
+    "learning_rate": "training.learning_rate",
+    "lora_rank": "training.lora_r",
+    "lora_r": "training.lora_r",
+    "rank": "training.lora_r",
+    "lora_alpha": "training.lora_alpha",
+    "lora_dropout": "training.lora_dropout",
+    "lora_target": "training.target_modules",
+    "lora_target_modules": "training.target_modules",
+    "lora_target_linear": "training.target_modules: all-linear",
+    "target_modules": "training.target_modules",
+    "adapter": "methods.NAME.method",
+    "finetuning_type": "methods.NAME.method",
+    "quantization_bit": "model.load_in_4bit",
+    "load_in_4bit": "model.load_in_4bit",
+    "dataset": "data.sources",
+    "datasets": "data.sources",
+    "sample_packing": "training.packing",
+    "output_dir": "the option --home",
+    "optimizer": "training.optim",
+    "lr_scheduler": "training.lr_scheduler_type",
+    "warmup_ratio": "training.warmup_steps",
+}
+
+
+def precision_note(key: str, value: Any) -> tuple[str, str] | None:
+    """For `bf16: true` and the like: the dtype it means, and the line that says so."""
+    dtype = PRECISION.get(key)
+    if dtype is None:
+        return None
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto", f"{key}: auto is model.dtype: auto"
+    if _truth(value):
+        return dtype, f"{key} is model.dtype: {dtype} now"
+    return "", f"{key}: false says nothing here; model.dtype decides"

@@ -1,0 +1,239 @@
+"""The recipe as typed values (pydantic), with a description and a unit for every key.
+
+The keys are those that users of PEFT and TRL know. Unknown keys are refused; `config.read` turns
+pydantic's complaints into a line of the YAML file and the nearest known key.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MethodName = Literal["lora", "qlora"]
+RESERVED_VARIANTS = frozenset(
+    {"baseline", "majority", "lookup", "tfidf", "copy", "nearest", "rule"}
+)
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Settings(BaseModel):
+    """Base of every part: frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class SourceSettings(Settings):
+    """One source of rows; its name in the recipe is the slice that reports speak of."""
+
+    path: str | None = Field(
+        None, description="A file, a folder, a glob, or a hub id (owner/name)."
+    )
+    generate: str | None = Field(None, description="A generator of Tunesmith's own.")
+    rows: int | None = Field(None, gt=0, description="Take at most this many rows of this source.")
+    split: str | None = Field(None, description="Split of a hub data set.")
+    revision: str | None = Field(None, description="Commit or tag of a hub data set.")
+    fields: dict[str, str] = Field(
+        default_factory=dict, description="Column of the file for each field of the task."
+    )
+    licence: str = Field("", description="Licence of the source, for the record.")
+    role: Literal["split", "train", "test"] = Field(
+        "split", description="Divide these rows, or use all of them for one part."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> SourceSettings:
+        if self.path is None and self.generate is None:
+            raise ValueError("a source needs a path or a generator (generate)")
+        if self.path is not None and self.generate is not None:
+            raise ValueError("a source has a path or a generator, not both")
+        return self
+
+
+class DataSettings(Settings):
+    """Where the rows come from, and how they are divided."""
+
+    sources: dict[str, SourceSettings | None] = Field(
+        min_length=1, description="Sources by name; null leaves one out."
+    )
+    rows: int | None = Field(
+        None, gt=0, description="Take at most this many examples of all divided sources together."
+    )
+    test: Share = Field(0.2, description="Share of the divided examples that is the test set.")
+    validation: Share = Field(
+        0.1, description="Share of what is not test that is the validation set."
+    )
+    overlong: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Examples over training.max_length: set aside, or an error; never cut.",
+    )
+
+
+class ModelSettings(Settings):
+    """The base model."""
+
+    name: str = Field("nano", description="nano (embedded), a folder, or a hub id.")
+    revision: str | None = Field(None, description="Commit or tag of a hub model.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Type of the weights; auto: bfloat16 where the hardware multiplies it."
+    )
+    load_in_4bit: bool = Field(False, description="Load the base in 4 bits for every method.")
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = Field("nf4", description="4-bit number format.")
+    bnb_4bit_use_double_quant: bool = Field(True, description="Quantise the scales, too.")
+    attn_implementation: str = Field(
+        "auto", description="transformers' attention for evaluation; auto lets it choose."
+    )
+    chat_template: str | None = Field(None, description="A Jinja file instead of the model's own.")
+
+
+class TrainingSettings(Settings):
+    """Hyperparameters, by the names of transformers' TrainingArguments and PEFT's LoraConfig."""
+
+    learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate.")
+    num_train_epochs: float = Field(3.0, gt=0, description="Passes over the training part.")
+    max_steps: int | None = Field(None, gt=0, description="Stop after this many optimizer steps.")
+    per_device_train_batch_size: int = Field(
+        8, gt=0, description="Examples of a micro-batch; bounds memory, packed or padded."
+    )
+    gradient_accumulation_steps: int = Field(
+        1, gt=0, description="Micro-batches of an optimizer step."
+    )
+    lora_r: int = Field(16, gt=0, description="Rank of the adapter.")
+    lora_alpha: float = Field(32, gt=0, description="Scale: the update is multiplied by alpha / r.")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in front of the adapter.")
+    use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (arXiv 2312.03732).")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="Layers that get an adapter."
+    )
+    max_length: int = Field(2048, gt=0, description="Longest example, in tokens with its answer.")
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
+        "cosine", description="Learning-rate schedule."
+    )
+    warmup_steps: float = Field(
+        0.03, ge=0, description="Warm-up in optimizer steps; below 1 a share of all steps."
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay.")
+    adam_beta1: float = Field(0.9, ge=0, lt=1, description="Adam's first decay.")
+    adam_beta2: float = Field(0.999, ge=0, lt=1, description="Adam's second decay.")
+    adam_epsilon: float = Field(1e-8, gt=0, description="Adam's epsilon.")
+    max_grad_norm: float = Field(1.0, ge=0, description="Clip gradients to this norm; 0 never.")
+    optim: Literal[
+        "adamw_torch",
+        "adamw_torch_fused",
+        "adamw_8bit",
+        "paged_adamw_8bit",
+        "paged_adamw_32bit",
+        "sgd",
+    ] = Field("adamw_torch", description="Optimizer.")
+    packing: bool | Literal["auto"] = Field(
+        "auto", description="Examples share a row without seeing one another; no padding."
+    )
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        "auto", description="Compute activations again to save memory; auto: only if memory asks."
+    )
+    label_smoothing_factor: float = Field(0.0, ge=0, lt=1, description="Label smoothing.")
+    eval_strategy: Literal["no", "steps", "epoch"] = Field(
+        "epoch", description="When the validation loss is taken; at the end in any case."
+    )
+    eval_steps: int | None = Field(None, gt=0, description="Steps between validations.")
+    save_steps: int | None = Field(None, gt=0, description="Steps between checkpoints.")
+    save_total_limit: int = Field(2, gt=0, description="Checkpoints kept.")
+    logging_steps: int = Field(1, gt=0, description="Steps between lines sent to trackers.")
+    report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
+        (), description="Trackers beside the store."
+    )
+
+
+class EvaluationSettings(Settings):
+    """How answers are asked for and judged."""
+
+    decoding: Literal["auto", "generate", "label_likelihood"] = Field(
+        "auto", description="auto: the likelihood of each label where the task has a closed set."
+    )
+    max_new_tokens: int | None = Field(None, gt=0, description="Longest answer; None: the task's.")
+    per_device_eval_batch_size: int = Field(64, gt=0, description="Prompts of a batch.")
+    rows: int | None = Field(None, gt=0, description="Evaluate at most this many test examples.")
+    cheap_baselines: bool = Field(True, description="Stand majority, lookup, TF-IDF beside.")
+    slice_by: tuple[str, ...] = Field(("source",), description="Example metadata to slice by.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Family-wise error rate of the verdicts.")
+    equivalence_margin: float | None = Field(
+        None, gt=0, lt=1, description="Differences within this margin do not matter."
+    )
+    replicates: int = Field(2000, ge=200, description="Bootstrap and permutation replicates.")
+
+
+class ReportSettings(Settings):
+    """The report."""
+
+    title: str | None = Field(None, description="Title; None: the recipe's name.")
+    examples: int = Field(12, ge=0, description="Examples shown with every variant's answer.")
+
+
+class MethodSettings(Settings):
+    """One variant: a method, and what it sets differently from `training`."""
+
+    method: MethodName = Field("lora", description="qlora is lora on a base in 4 bits.")
+    load_in_4bit: bool | None = Field(None, description="Overrides model.load_in_4bit.")
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="Training keys that differ for this variant."
+    )
+
+
+class Recipe(Settings):
+    """What to train on what, and how to judge it: one YAML file."""
+
+    name: str = Field(min_length=1, description="Name of the recipe.")
+    description: str = Field("", description="One sentence for readers.")
+    task: str = Field(description="access_decision, dot_graph, text, or path/to/file.py:Class.")
+    task_options: dict[str, Any] = Field(default_factory=dict, description="Options of the task.")
+    seed: int = Field(42, ge=0, description="Seed of everything that is drawn.")
+    data: DataSettings
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    methods: dict[str, MethodSettings] = Field(
+        default_factory=lambda: {"lora": MethodSettings()},
+        description="Variants to train, by name.",
+    )
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    report: ReportSettings = Field(default_factory=ReportSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_methods(cls, values: Any) -> Any:
+        """A variant that bears a method's name and says no other is of that method."""
+        methods = values.get("methods") if isinstance(values, dict) else None
+        if not isinstance(methods, dict):
+            return values
+        known = get_args(MethodName)
+        named = {
+            name: {"method": name} | (method or {})
+            if name in known and isinstance(method, dict | None)
+            else (method if method is not None else {})
+            for name, method in methods.items()
+        }
+        return values | {"methods": named}
+
+    @model_validator(mode="after")
+    def _names(self) -> Recipe:
+        reserved = sorted(RESERVED_VARIANTS & set(self.methods))
+        if reserved:
+            raise ValueError(
+                f"methods.{reserved[0]}: this name belongs to a baseline; choose another"
+            )
+        return self
+
+    def method_settings(self, variant: str) -> TrainingSettings:
+        """The training settings of one variant: `training`, and its own over them."""
+        merged = self.training.model_dump() | dict(self.methods[variant].training)
+        return TrainingSettings.model_validate(merged)
+
+    def four_bit(self, variant: str | None) -> bool:
+        """Whether a variant's base is loaded in 4 bits; None asks for the baseline's."""
+        if variant is None:
+            return self.model.load_in_4bit
+        method = self.methods[variant]
+        if method.load_in_4bit is not None:
+            return method.load_in_4bit
+        return self.model.load_in_4bit or method.method == "qlora"

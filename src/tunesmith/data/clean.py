@@ -1,0 +1,218 @@
+"""Clean: every row is kept, repaired or set aside with its place and reason; none is lost.
+
+Labels are repaired by the task's explicit aliases only. Duplicates and contradictions are not
+removed here: they are counted by `check` over the rendered prompt, and `split` keeps them on one
+side. An over-long row is dropped or kept by policy; an answer is never cut.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+from tunesmith.data.read import names, read_rows, resolve
+from tunesmith.data.shape import GENERIC, LOOKED_AT, Shape, map_fields, recognise, to_example
+from tunesmith.data.source import RawRow, ResolvedSource, Source
+from tunesmith.errors import DataError
+from tunesmith.records import Example, Reject
+from tunesmith.tasks.base import Task
+
+TokenLengths = Callable[[Sequence[Example]], list[int]]  # tokens of prompt and answer, rendered
+ASKED_AT_ONCE = 1024  # examples given to a TokenLengths function in one call
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A label that was repaired: where, and from which spelling to which label."""
+
+    place: str
+    written: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What cleaning made of some sources.
+
+    `prompt_keys` and `places` are those of `examples`; `aside_keys` are the prompts of rows that
+    were set aside for their label alone, which count as duplicates, too. `lengths` are tokens of
+    the examples, there where a `token_lengths` was handed in. `overlong`: rows over `max_length`,
+    whether they were dropped or kept. `rows` = examples + rejects.
+    """
+
+    rows: int
+    examples: tuple[Example, ...]
+    rejects: tuple[Reject, ...]
+    prompt_keys: tuple[str, ...]
+    aside_keys: tuple[tuple[str, str], ...]  # (place, prompt key)
+    repairs: tuple[Repair, ...]
+    unknown_labels: Mapping[str, int]
+    shapes: Mapping[str, Shape | None]
+    resolved: tuple[ResolvedSource, ...]
+    lengths: tuple[int, ...] | None = None
+    overlong: tuple[str, ...] = ()
+    max_length: int | None = None
+
+    @property
+    def repaired_labels(self) -> dict[str, int]:
+        """How often each spelling was repaired."""
+        return dict(Counter(repair.written for repair in self.repairs).most_common())
+
+
+def clean(
+    sources: Sequence[Source],
+    task: Task,
+    *,
+    overlong: Literal["drop", "keep"] = "drop",
+    max_length: int | None = None,
+    token_lengths: TokenLengths | None = None,
+) -> Cleaned:
+    """Read the sources and make an Example, or a Reject, of every row.
+
+    `max_length` is in tokens and needs `token_lengths`. Raises DataError for a file that cannot be
+    read, for a field that no row has, and where no row is usable.
+    """
+    examples: list[Example] = []
+    keys: list[str] = []
+    aside: list[tuple[str, str]] = []
+    rejects: list[Reject] = []
+    repairs: list[Repair] = []
+    unknown: Counter[str] = Counter()
+    shapes: dict[str, Shape | None] = {}
+    resolved = [resolve(source) for source in sources]
+    named = names(path for pinned in resolved for path in pinned.paths)
+    for source, pinned in zip(sources, resolved, strict=True):
+        shape, rows = _look_ahead(read_rows(pinned, named), source, task)
+        shapes[source.name] = shape
+        for raw in rows:
+            shaped = to_example(raw, task, shape, source)
+            if shaped.example is not None:
+                examples.append(shaped.example)
+                keys.append(str(shaped.prompt_key))
+                if shaped.repaired is not None:
+                    repairs.append(Repair(raw.place, shaped.repaired, str(shaped.example.label)))
+            elif shaped.reject is not None:
+                rejects.append(shaped.reject)
+                if shaped.unknown is not None:
+                    unknown[shaped.unknown] += 1
+                if shaped.prompt_key is not None:
+                    aside.append((raw.place, shaped.prompt_key))
+    cleaned = Cleaned(
+        rows=len(examples) + len(rejects),
+        examples=tuple(examples),
+        rejects=tuple(rejects),
+        prompt_keys=tuple(keys),
+        aside_keys=tuple(aside),
+        repairs=tuple(repairs),
+        unknown_labels=dict(unknown.most_common()),
+        shapes=shapes,
+        resolved=tuple(resolved),
+        max_length=max_length,
+    )
+    _check_usable(cleaned, sources)
+    if token_lengths is None:
+        return cleaned
+    measured = _measured(cleaned, token_lengths)
+    return _bounded(measured, max_length, overlong) if max_length is not None else measured
+
+
+def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
+    """Write one JSON object a line: place, reason, row. Values that JSON lacks become text."""
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for reject in rejects:
+            record = {"place": reject.place, "reason": reject.reason, "row": dict(reject.row)}
+            text = json.dumps(record, ensure_ascii=False, default=str)
+            # Half a surrogate pair, a reason to set a row aside, has no UTF-8: escape that row.
+            if any("\ud800" <= c <= "\udfff" for c in text):
+                text = json.dumps(record, default=str)
+            file.write(text + "\n")
+
+
+def _look_ahead(
+    rows: Iterator[RawRow], source: Source, task: Task
+) -> tuple[Shape | None, Iterator[RawRow]]:
+    """The shape told from the first rows, and the rows from the first on."""
+    first = list(islice(rows, LOOKED_AT))
+    readable = [raw.row for raw in first if raw.row is not None]
+    mapped: list[Mapping[str, Any]] = list(readable)
+    if source.fields and readable:
+        mapped = []
+        missing = ""
+        for row in readable:
+            try:
+                mapped.append(map_fields(row, source.fields))
+            except KeyError as error:
+                missing = str(error.args[0])
+        if not mapped:
+            raise DataError(
+                f"{source.path}: no column {missing!r}, which fields of source {source.name!r} "
+                f"names.",
+                hint=f"Its columns are {', '.join(map(str, readable[0]))}.",
+            )
+    shape = recognise(mapped) if task.name == GENERIC else None
+    return shape, chain(first, rows)
+
+
+def _check_usable(cleaned: Cleaned, sources: Sequence[Source]) -> None:
+    if cleaned.examples:
+        return
+    names = ", ".join(str(source.path) for source in sources)
+    if not cleaned.rejects:
+        raise DataError(f"{names}: no rows.", hint="Check that these are the files you meant.")
+    first = cleaned.rejects[0]
+    reasons = Counter(reject.reason for reject in cleaned.rejects).most_common(1)[0]
+    columns = ", ".join(str(c) for c in list(first.row)[:12])
+    raise DataError(
+        f"{names}: none of {cleaned.rows} rows is usable; {reasons[1]} of them: {reasons[0]} "
+        f"({first.place}).",
+        hint=(f"The columns are {columns}; map them with fields, or name " if columns else "Name ")
+        + "the task that the data is for (--task).",
+    )
+
+
+def _measured(cleaned: Cleaned, token_lengths: TokenLengths) -> Cleaned:
+    lengths: list[int] = []
+    for start in range(0, len(cleaned.examples), ASKED_AT_ONCE):
+        lengths.extend(token_lengths(cleaned.examples[start : start + ASKED_AT_ONCE]))
+    return replace(cleaned, lengths=tuple(lengths))
+
+
+def _bounded(cleaned: Cleaned, max_length: int, policy: Literal["drop", "keep"]) -> Cleaned:
+    assert cleaned.lengths is not None
+    long = [length > max_length for length in cleaned.lengths]
+    places = tuple(e.place for e, over in zip(cleaned.examples, long, strict=True) if over)
+    if not places or policy == "keep":
+        return replace(cleaned, overlong=places)
+    rejects, kept = list(cleaned.rejects), []
+    aside = list(cleaned.aside_keys)
+    for i, (example, length) in enumerate(zip(cleaned.examples, cleaned.lengths, strict=True)):
+        if not long[i]:
+            kept.append(i)
+            continue
+        row = {"target": example.target, "label": example.label}
+        row |= {m.role: m.content for m in example.messages}
+        reason = f"over-long: {length} tokens where {max_length} are allowed"
+        rejects.append(Reject(example.place, reason, row))
+        aside.append((example.place, cleaned.prompt_keys[i]))
+    if not kept:
+        raise DataError(
+            f"All {len(long)} usable rows are longer than {max_length} tokens "
+            f"(the shortest has {min(cleaned.lengths)}).",
+            hint="Raise training.max_length.",
+        )
+    dropped = set(places)
+    return replace(
+        cleaned,
+        examples=tuple(cleaned.examples[i] for i in kept),
+        prompt_keys=tuple(cleaned.prompt_keys[i] for i in kept),
+        lengths=tuple(cleaned.lengths[i] for i in kept),
+        rejects=tuple(rejects),
+        aside_keys=tuple(aside),
+        repairs=tuple(r for r in cleaned.repairs if r.place not in dropped),
+        overlong=places,
+    )

@@ -1,0 +1,81 @@
+"""Data sets of the Hugging Face hub, at one commit.
+
+The revision that a recipe names (a branch, a tag, nothing) is resolved to a commit first and the
+rows are read at that commit, so that the manifest pins what was read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tunesmith.data.columnar import pick_split, read_dataset
+from tunesmith.data.source import RawRow, Source
+from tunesmith.errors import DataError
+
+HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?$")
+
+
+def looks_like_hub_id(path: str) -> bool:
+    """Whether `path` has the form owner/name or owner/name:configuration."""
+    return HUB_ID.match(path) is not None
+
+
+def resolve_revision(path: str, revision: str | None) -> str:
+    """The commit (40 hex digits) that `revision` of the data set stands for now."""
+    import httpx
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name = path.partition(":")[0]
+    try:
+        sha = HfApi().dataset_info(name, revision=revision, timeout=30).sha
+    except GatedRepoError as error:
+        raise DataError(
+            f"{name}: this data set is gated on the hub.",
+            hint="Accept its terms on its page, then log in with `hf auth login`.",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise DataError(
+            f"{path}: neither a file here nor a data set that the hub knows (or lets you see).",
+            hint="Check the spelling; a private one needs `hf auth login`.",
+        ) from error
+    except RevisionNotFoundError as error:
+        raise DataError(
+            f"{name}: the hub knows no revision {revision!r} of it.",
+            hint="Name a branch, a tag or a commit of the data set, or leave it out.",
+        ) from error
+    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise DataError(
+            f"{path}: no file of this name is here, and the hub cannot be asked: {_short(error)}",
+            hint="Check the path, or the network (HF_ENDPOINT, proxies), or use a local copy.",
+        ) from error
+    if not sha:
+        raise DataError(f"{name}: the hub names no commit for it.", hint="Name a revision.")
+    return str(sha)
+
+
+def read_hub(source: Source, revision: str) -> Iterator[RawRow]:
+    """Rows of the hub data set that `source.path` names, at the commit `revision`."""
+    import datasets
+    import httpx
+
+    name, _, configuration = str(source.path).partition(":")
+    try:
+        loaded = datasets.load_dataset(name, configuration or None, revision=revision)
+    except (datasets.exceptions.DatasetsError, ValueError, OSError, httpx.HTTPError) as error:
+        raise DataError(
+            f"{source.path}: cannot be loaded from the hub: {_short(error)}",
+            hint="Check the configuration (owner/name:configuration) and the network.",
+        ) from error
+    dataset = pick_split(loaded, source.split, str(source.path))
+    yield from read_dataset(dataset, f"{name}/{dataset.split}")
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0][:200]

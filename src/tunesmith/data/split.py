@@ -1,0 +1,184 @@
+"""Split: by prompt, stratified by source and label, the same on every machine.
+
+All rows that share a prompt form a group, and a group is never parted: a test example whose prompt
+was trained on measures memory. The order in which groups are taken is a hash of (seed, prompt), so
+neither the order of the rows nor the machine matters, and adding rows moves few of the old ones.
+Within a stratum (source, label) the quota of each part follows by largest remainders; the counts
+are exact to within a group.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunesmith.data.near import near_duplicates, prompt_text
+from tunesmith.errors import DataError
+from tunesmith.records import Example, Finding, Reject, Severity, Splits
+
+Stratum = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows that share a prompt, and where the hash puts them in the queue."""
+
+    rank: str
+    rows: tuple[Example, ...]
+    stratum: Stratum
+
+
+def split(examples: Sequence[Example], *, validation: float, test: float, seed: int) -> Splits:
+    """Part the examples; `test` is a share of the divided ones, `validation` of what is not test.
+
+    `meta["role"]` of an example says what may become of it: "test" goes to the test part whole,
+    "train" never goes there, anything else is divided. A prompt that stands in test-role rows is
+    theirs: its other rows are in no part (`withheld` lists them with the reason). Each part comes
+    in the hash's order. Raises DataError where a part that was asked for would be empty.
+    """
+    _check_shares(validation, test)
+    groups, fixed = _groups(examples, seed)
+    divided = [g for g in groups if not _train_only(g)]
+    trained = [g for g in groups if _train_only(g)]
+    tested, rest = _take(divided, test)
+    validated, kept = _take([*rest, *trained], validation)
+    parts = Splits(
+        train=_flat(kept, seed),
+        validation=_flat(validated, seed),
+        test=_flat([*fixed, *tested], seed),
+    )
+    _check_parts(parts, examples, validation=validation, test=test)
+    return parts
+
+
+def withheld(examples: Sequence[Example]) -> tuple[Reject, ...]:
+    """Rows that `split` leaves out: their prompt also stands in a row of a test source."""
+    tested = {e.prompt_key: e.place for e in examples if e.meta.get("role") == "test"}
+    return tuple(
+        Reject(
+            e.place,
+            f"its prompt stands in the test source, too ({tested[e.prompt_key]})",
+            {"prompt": e.messages[-1].content, "target": e.target, "label": e.label},
+        )
+        for e in examples
+        if tested and e.meta.get("role") != "test" and e.prompt_key in tested
+    )
+
+
+def crossing(rejects: Sequence[Reject]) -> Finding | None:
+    """What `withheld` found, as a Finding; None where it found nothing."""
+    if not rejects:
+        return None
+    return Finding(
+        code="withheld_rows",
+        severity=Severity.WARNING,
+        message="rows left out of training: their prompts stand in a test source",
+        count=len(rejects),
+        examples=tuple(r.place for r in rejects[:5]),
+        action="Nothing to do for this run; ask where the test source and the rest overlap.",
+    )
+
+
+def twins(train: Sequence[Example], test: Sequence[Example]) -> frozenset[str]:
+    """Ids of the test examples whose prompt has an exact or near twin in the training part."""
+    known = {e.prompt_key for e in train}
+    exact = {e.id for e in test if e.prompt_key in known}
+    open_ = [e for e in test if e.id not in exact]
+    near = near_duplicates([prompt_text(e) for e in open_], [prompt_text(e) for e in train])
+    return frozenset(exact | {e.id for e, hit in zip(open_, near, strict=True) if hit})
+
+
+def _groups(examples: Sequence[Example], seed: int) -> tuple[list[_Group], list[_Group]]:
+    """Groups to divide, and groups that the test sources hold (without their other rows)."""
+    by_prompt: dict[str, list[Example]] = {}
+    for example in examples:
+        by_prompt.setdefault(example.prompt_key, []).append(example)
+    free, fixed = [], []
+    for key, rows in by_prompt.items():
+        tested = tuple(e for e in rows if e.meta.get("role") == "test")
+        group = _Group(_rank(seed, key), tested or tuple(rows), _stratum(tested or rows))
+        (fixed if tested else free).append(group)
+    return sorted(free, key=lambda g: g.rank), sorted(fixed, key=lambda g: g.rank)
+
+
+def _rank(seed: int, key: str) -> str:
+    return hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=16).hexdigest()
+
+
+def _stratum(rows: Sequence[Example]) -> Stratum:
+    """Source and label of most of the rows; of equals the first by name."""
+    counts = Counter((e.meta.get("source", ""), e.label or "") for e in rows)
+    return min(counts, key=lambda stratum: (-counts[stratum], stratum))
+
+
+def _train_only(group: _Group) -> bool:
+    return any(e.meta.get("role") == "train" for e in group.rows)
+
+
+def _take(groups: Sequence[_Group], share: float) -> tuple[list[_Group], list[_Group]]:
+    """Groups of about `share` of the rows of each stratum, and the others; both in rank order."""
+    strata: dict[Stratum, list[_Group]] = {}
+    for group in groups:
+        strata.setdefault(group.stratum, []).append(group)
+    sizes = {s: sum(len(g.rows) for g in members) for s, members in strata.items()}
+    quotas = _quotas(sizes, share)
+    taken: set[str] = set()
+    for stratum, members in strata.items():
+        room = quotas[stratum]
+        for group in sorted(members, key=lambda g: g.rank):
+            if len(group.rows) <= room:
+                taken.add(group.rank)
+                room -= len(group.rows)
+    if not taken and sum(quotas.values()) > 0 and len(groups) > 1:
+        # Every group is larger than its quota: a part that is too large beats none.
+        taken.add(min(groups, key=lambda g: (len(g.rows), g.rank)).rank)
+    return [g for g in groups if g.rank in taken], [g for g in groups if g.rank not in taken]
+
+
+def _quotas(sizes: dict[Stratum, int], share: float) -> dict[Stratum, int]:
+    """Rows to take of each stratum: largest remainders, at least one row where share > 0."""
+    total = sum(sizes.values())
+    wanted = max(1, round(share * total)) if share > 0 and total > 1 else 0
+    exact = {s: share * n for s, n in sizes.items()}
+    quotas = {s: int(x) for s, x in exact.items()}
+    by_remainder = sorted(exact, key=lambda s: (quotas[s] - exact[s], s))
+    for stratum in by_remainder[: max(0, wanted - sum(quotas.values()))]:
+        quotas[stratum] += 1
+    return quotas
+
+
+def _flat(groups: Sequence[_Group], seed: int) -> tuple[Example, ...]:
+    """Rows of the groups in rank order; those of one prompt by content and place."""
+    ordered = sorted(groups, key=lambda g: g.rank)
+    return tuple(
+        e for g in ordered for e in sorted(g.rows, key=lambda e: (e.target, e.label or "", e.place))
+    )
+
+
+def _check_shares(validation: float, test: float) -> None:
+    for name, share in (("validation", validation), ("test", test)):
+        if not 0 <= share < 1:
+            raise DataError(
+                f"The {name} share is {share}, not in [0, 1).", hint=f"Set data.{name} to 0.1, say."
+            )
+
+
+def _check_parts(
+    parts: Splits, examples: Sequence[Example], *, validation: float, test: float
+) -> None:
+    wanted = {"train": True, "validation": validation > 0, "test": test > 0}
+    empty = [name for name, n in parts.sizes().items() if wanted[name] and not n]
+    if test > 0 and not parts.test and all(e.meta.get("role") == "train" for e in examples):
+        raise DataError(
+            "Every source has the role train: there is nothing to test on.",
+            hint="Give one source the role split or test.",
+        )
+    if empty:
+        prompts = len({e.prompt_key for e in examples})
+        raise DataError(
+            f"No rows are left for {' and '.join(empty)}: {len(examples)} examples with "
+            f"{prompts} distinct prompts, and a prompt is never parted.",
+            hint="Give more examples, or set the shares data.test and data.validation.",
+        )

@@ -1,0 +1,1 @@
+"""Models: load (base, adapter, quantisation), render (messages to ids), generate, score."""

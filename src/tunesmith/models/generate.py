@@ -1,0 +1,134 @@
+"""Greedy answers to many prompts.
+
+Batches are sorted by length and padded on the left; a row that has ended leaves its batch, and its
+keys and values with it, so that the rest goes faster. Nothing is done to the text: what the model
+wrote is what is judged, less the token that ends the turn.
+
+A loop of our own and not transformers' `generate`, which computes finished rows to the end of the
+batch and copies the whole cache for each token; the answers are identical.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tunesmith.models.batching import in_batches, pad_left
+from tunesmith.models.cache import roomy_cache
+from tunesmith.models.load import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """One answer. `ids` hold the token that ended it, where one did (`ended`); else it was cut.
+
+    `seconds` is this answer's share of the time: each step's, divided by the rows still writing.
+    A `failure` says why no answer came.
+    """
+
+    index: int
+    ids: tuple[int, ...]
+    ended: bool
+    seconds: float
+    failure: str = ""
+
+
+@dataclass(slots=True)
+class _Row:
+    """An answer being written."""
+
+    index: int
+    limit: int  # tokens
+    ids: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    ended: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self.ended or len(self.ids) >= self.limit
+
+
+def generate(
+    loaded: Loaded,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+) -> Iterator[Generated]:
+    """Greedy answers to `prompts` (token ids), at most `max_new_tokens` each, as batches end.
+
+    They come longest prompt first, each with its place in `prompts`. Greedy decoding has no
+    randomness: in float32 an answer is the same in every batch. An answer ends where the model's
+    context ends; a prompt that fills it alone, or that does not fit in memory even alone, comes
+    back with `failure` set.
+    """
+
+    def work(batch: list[int]) -> list[Generated]:
+        fitting = [i for i in batch if 0 < len(prompts[i]) < loaded.context]
+        rows = [_Row(i, min(max_new_tokens, loaded.context - len(prompts[i]))) for i in fitting]
+        if rows:
+            _write(loaded, [prompts[i] for i in fitting], rows)
+        answers = [Generated(r.index, tuple(r.ids), r.ended, r.seconds) for r in rows]
+        unfit = (i for i in batch if i not in set(fitting))
+        return answers + [_failed(i, _unfit(len(prompts[i]), loaded)) for i in unfit]
+
+    lengths = [len(prompt) for prompt in prompts]
+    return in_batches(lengths, work, batch_size=batch_size, failed=_failed)
+
+
+def _failed(index: int, reason: str) -> Generated:
+    return Generated(index, (), ended=False, seconds=0.0, failure=reason)
+
+
+def _unfit(length: int, loaded: Loaded) -> str:
+    if length == 0:
+        return "the prompt is empty"
+    return f"the prompt has {length} tokens, the context of {loaded.name} {loaded.context}"
+
+
+@torch.inference_mode()
+def _write(loaded: Loaded, prompts: Sequence[Sequence[int]], rows: list[_Row]) -> None:
+    """Write the answers of one batch into `rows`."""
+    model, device = loaded.model, loaded.device
+    stops = loaded.renderer.stop_ids
+    ids, mask, positions = pad_left(prompts, loaded.renderer.pad_id, device)
+    cache = roomy_cache(loaded.base.config)
+    room = max(row.limit for row in rows)
+    # The mask grows into room made once; (batch, prompt + answer), 1 where there is a token.
+    mask = torch.cat([mask, mask.new_ones((len(rows), room))], dim=1)
+    width = ids.shape[1]
+    live = rows
+    while live:
+        begun = time.perf_counter()
+        logits = model(
+            input_ids=ids,
+            attention_mask=mask[:, :width],
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits  # (live, 1, vocabulary)
+        chosen: Tensor = logits[:, -1].argmax(dim=-1)  # (live,)
+        _append(live, chosen.tolist(), stops)
+        share = (time.perf_counter() - begun) / len(live)
+        for row in live:
+            row.seconds += share
+        kept = [place for place, row in enumerate(live) if not row.done]
+        positions = positions[:, -1:] + 1
+        if 0 < len(kept) < len(live):
+            index = torch.tensor(kept, device=device)
+            cache.batch_select_indices(index)
+            mask, positions, chosen = mask[index], positions[index], chosen[index]
+        live = [live[place] for place in kept]
+        ids = chosen[:, None]
+        width += 1
+
+
+def _append(rows: Sequence[_Row], tokens: Sequence[int], stops: frozenset[int]) -> None:
+    for row, token in zip(rows, tokens, strict=True):
+        row.ids.append(token)
+        row.ended = token in stops

@@ -1,0 +1,74 @@
+"""What this machine can do: cores, memory, accelerator, fast bfloat16, 4-bit.
+
+The answer is a record, so that planning can reason about hardware without ever importing torch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+
+import psutil
+import torch
+
+from tunesmith.records import Hardware
+
+
+def cpu_has_fast_bf16() -> bool:
+    """Whether this processor multiplies bfloat16 in hardware (AVX512-BF16 or AMX).
+
+    Without it torch emulates: on an AVX2 machine bf16 was measured slower than float32.
+    """
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1
+
+
+def four_bit_support() -> tuple[bool, str]:
+    """Whether bitsandbytes NF4 runs here, and if not, why."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return False, "bitsandbytes is not installed"
+    if torch.backends.mps.is_available() and not torch.cuda.is_available():
+        return False, "bitsandbytes has no 4-bit kernels for Apple GPUs"
+    try:
+        import bitsandbytes  # noqa: F401
+    except (ImportError, OSError, RuntimeError) as error:
+        return False, f"bitsandbytes does not load: {error}"
+    return True, ""
+
+
+def find_hardware() -> Hardware:
+    """Look at the machine this runs on."""
+    memory = psutil.virtual_memory().total
+    four_bit, reason = four_bit_support()
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        return Hardware(
+            device="cuda",
+            device_name=properties.name,
+            device_memory=properties.total_memory,
+            cores=cores(),
+            memory=memory,
+            bf16_fast=torch.cuda.is_bf16_supported(including_emulation=False),
+            four_bit=four_bit,
+            four_bit_reason=reason,
+        )
+    mps = torch.backends.mps.is_available()
+    return Hardware(
+        device="mps" if mps else "cpu",
+        device_name=platform.processor() or platform.machine(),
+        device_memory=memory,
+        cores=cores(),
+        memory=memory,
+        bf16_fast=False if mps else cpu_has_fast_bf16(),
+        four_bit=four_bit,
+        four_bit_reason=reason,
+    )

@@ -1,0 +1,267 @@
+"""Load a base model with its tokenizer, and adapters onto it: the only place that does.
+
+A base is the embedded `nano`, a folder, or a hub id. Code that a model repository brings along is
+never run, and weights are read from safetensors only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.utils import logging as transformers_logging
+
+from tunesmith.config import ModelSettings
+from tunesmith.errors import ModelError
+from tunesmith.models import nano
+from tunesmith.models.hardware import find_hardware, four_bit_support
+from tunesmith.models.render import Renderer
+from tunesmith.records import Hardware, ModelFacts
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model ready to run, with the renderer that belongs to it."""
+
+    model: Any  # PreTrainedModel, or a PeftModel around one
+    renderer: Renderer
+    name: str
+    revision: str | None
+    dtype: torch.dtype
+    quantised: bool
+    device: torch.device
+
+    @property
+    def base(self) -> Any:
+        """The transformers model itself, with adapter layers in it where there are any."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    @property
+    def context(self) -> int:
+        """The longest sequence the base was made for, in tokens."""
+        return int(getattr(self.base.config.get_text_config(), "max_position_embeddings", 2048))
+
+
+def base_path(name: str) -> str:
+    """What `from_pretrained` takes for a base: the folder of nano, a folder, or a hub id."""
+    return str(nano.path()) if name == "nano" else name
+
+
+def choose_dtype(requested: str, hardware: Hardware) -> torch.dtype:
+    """The weights' type: `auto` is bfloat16 where the machine multiplies it in hardware."""
+    if requested == "auto":
+        return torch.bfloat16 if hardware.bf16_fast else torch.float32
+    return DTYPES[requested]
+
+
+def load_renderer(settings: ModelSettings) -> Renderer:
+    """The tokenizer alone, without weights: for data checks and plans."""
+    source = base_path(settings.name)
+    _check_folder(source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise _cannot_load("tokenizer", settings, error) from error
+    if settings.chat_template is not None:
+        try:
+            tokenizer.chat_template = Path(settings.chat_template).read_text("utf-8")
+        except OSError as error:
+            raise ModelError(
+                f"cannot read model.chat_template {settings.chat_template}: {error.strerror}",
+                hint="name a readable Jinja file",
+            ) from error
+    return Renderer(tokenizer, stop_ids=_generation_stops(source, settings.revision))
+
+
+def load_config(settings: ModelSettings) -> Any:
+    """The base's configuration, no weights."""
+    source = base_path(settings.name)
+    _check_folder(source)
+    try:
+        return AutoConfig.from_pretrained(source, revision=settings.revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise _cannot_load("configuration", settings, error) from error
+
+
+def model_facts(settings: ModelSettings) -> ModelFacts:
+    """The base's shape, from its configuration; its parameters are counted on the meta device."""
+    config = load_config(settings)
+    text = config.get_text_config()
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(config)
+    heads = int(text.num_attention_heads)
+    return ModelFacts(
+        name=settings.name,
+        architecture=str(text.model_type),
+        parameters=sum(p.numel() for p in skeleton.parameters()),
+        layers=int(text.num_hidden_layers),
+        hidden=int(text.hidden_size),
+        intermediate=int(getattr(text, "intermediate_size", 4 * text.hidden_size)),
+        heads=heads,
+        key_value_heads=int(getattr(text, "num_key_value_heads", None) or heads),
+        head_dim=int(getattr(text, "head_dim", None) or text.hidden_size // heads),
+        vocabulary=int(text.vocab_size),
+        context=int(getattr(text, "max_position_embeddings", 2048)),
+        tied_embeddings=bool(getattr(config, "tie_word_embeddings", False)),
+    )
+
+
+def load(settings: ModelSettings, *, four_bit: bool, hardware: Hardware | None = None) -> Loaded:
+    """Load the base; with `four_bit`, its linear layers in NF4 (QLoRA, arXiv 2305.14314, sec. 3).
+
+    Raises ModelError where the base is missing or incomplete, or where 4-bit is not to be had.
+    """
+    hardware = hardware or find_hardware()
+    renderer = load_renderer(settings)
+    dtype = choose_dtype(settings.dtype, hardware)
+    device = torch.device(hardware.device)
+    arguments: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+    if settings.attn_implementation != "auto":
+        arguments["attn_implementation"] = settings.attn_implementation
+    if four_bit:
+        supported, reason = four_bit_support()
+        if not supported:
+            raise ModelError(
+                f"a 4-bit base was asked for, and this machine has none: {reason}",
+                hint="set load_in_4bit to false (method lora) or install bitsandbytes",
+            )
+        arguments["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type=settings.bnb_4bit_quant_type,
+            bnb_4bit_use_double_quant=settings.bnb_4bit_use_double_quant,
+            bnb_4bit_compute_dtype=dtype,
+        )
+        arguments["device_map"] = {"": device.index or 0} if device.type == "cuda" else {"": "cpu"}
+    source = base_path(settings.name)
+    with _quiet():
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                source, revision=settings.revision, **arguments
+            )
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise _cannot_load("model", settings, error) from error
+    if not four_bit:
+        model.to(device)
+    model.eval()
+    rows = model.get_input_embeddings().num_embeddings
+    if len(renderer.tokenizer) > rows:
+        raise ModelError(
+            f"the tokenizer of {settings.name} knows {len(renderer.tokenizer)} tokens, the model "
+            f"{rows}",
+            hint="the two do not belong together; use the tokenizer that came with the model",
+        )
+    return Loaded(
+        model=model,
+        renderer=renderer,
+        name=settings.name,
+        revision=getattr(model.config, "_commit_hash", None) or settings.revision,
+        dtype=dtype,
+        quantised=four_bit,
+        device=device,
+    )
+
+
+def with_adapter(loaded: Loaded, directory: Path) -> Loaded:
+    """The base with a trained adapter on it, ready to answer.
+
+    Raises ModelError where the directory holds no adapter, or one made for another base.
+    """
+    from peft import PeftModel
+
+    if not (directory / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{directory} holds no adapter (adapter_model.safetensors is missing)",
+            hint="give the directory that training wrote",
+        )
+    try:
+        model = PeftModel.from_pretrained(loaded.model, str(directory), is_trainable=False)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"the adapter in {directory} does not fit {loaded.name}: {_first_line(error)}",
+            hint="an adapter belongs to the base it was trained on (adapter_config.json names it)",
+        ) from error
+    model.eval()
+    return replace(loaded, model=model)
+
+
+def without_adapter(loaded: Loaded) -> Loaded:
+    """The plain base again, unchanged, so that one loaded base serves many runs."""
+    if not hasattr(loaded.model, "peft_config"):
+        return loaded
+    base = loaded.model.unload()
+    if hasattr(base, "peft_config"):
+        # PEFT leaves the note on the base it was wrapped around; a second would stack on it.
+        del base.peft_config
+    return replace(loaded, model=base)
+
+
+def _generation_stops(source: str, revision: str | None) -> list[int]:
+    """The ids that end generation: often more than the tokenizer's own eos (Llama 3, Gemma)."""
+    from transformers import GenerationConfig
+
+    try:
+        stops = GenerationConfig.from_pretrained(source, revision=revision).eos_token_id
+    except (OSError, ValueError):
+        return []
+    if stops is None:
+        return []
+    return [int(i) for i in (stops if isinstance(stops, list) else [stops])]
+
+
+def _check_folder(source: str) -> None:
+    folder = Path(source)
+    if not folder.is_dir():
+        return
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{source} is no model folder: config.json is missing",
+            hint="give a folder written by save_pretrained, or a hub id",
+        )
+    names = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+    if not any((folder / name).is_file() for name in names):
+        raise ModelError(
+            f"the model folder {source} has no tokenizer (none of {', '.join(names)})",
+            hint="save the tokenizer beside the model: tokenizer.save_pretrained(folder)",
+        )
+
+
+def _cannot_load(what: str, settings: ModelSettings, error: Exception) -> ModelError:
+    local = Path(base_path(settings.name)).is_dir()
+    hint = (
+        "the folder is incomplete or was written by another version"
+        if local
+        else "check the name, your connection, and `hf auth login` for gated models; HF_HOME names "
+        "the cache, and model.name takes a local folder too"
+    )
+    return ModelError(f"cannot load the {what} of {settings.name}: {_first_line(error)}", hint=hint)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No weight-loading bars and notices while a model loads: they are not the user's business."""
+    level = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,163 @@
+"""Messages to token ids and a loss mask: the only place in Tunesmith that encodes text.
+
+What is trained is what is asked at serving time, so both go through here. The loss stands on the
+answer and on the token that ends its turn, and on nothing else. That end must be trained: a model
+that never saw it runs on after its answer, a frequent grief of hand-written training scripts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from tunesmith.errors import ModelError
+from tunesmith.records import Example, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Token ids of a prompt and its answer; `ids[answer_start:]` are the supervised ones."""
+
+    ids: tuple[int, ...]
+    answer_start: int
+
+    @property
+    def answer_tokens(self) -> int:
+        """Number of supervised tokens."""
+        return len(self.ids) - self.answer_start
+
+
+class Renderer:
+    """Renders chats with one tokenizer's template.
+
+    Raises ModelError where the tokenizer has no chat template, no token that can end a turn, or a
+    template whose prompt is not the beginning of the whole conversation: with such a template
+    training and serving would see different prompts.
+    """
+
+    def __init__(self, tokenizer: Any, *, stop_ids: Iterable[int] = ()) -> None:
+        if not tokenizer.chat_template:
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path} has no chat template",
+                hint="use the model's instruction-tuned version, or set model.chat_template to a "
+                "Jinja file",
+            )
+        self.tokenizer = tokenizer
+        stops = {int(i) for i in stop_ids}
+        if tokenizer.eos_token_id is not None:
+            stops.add(int(tokenizer.eos_token_id))
+        if not stops:
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path} names no end-of-turn token",
+                hint="set eos_token in its tokenizer_config.json",
+            )
+        self.stop_ids: frozenset[int] = frozenset(stops)
+        pad = tokenizer.pad_token_id
+        # Padding never enters the loss or the attention, so any id will do where none is named.
+        self.pad_id: int = int(pad) if pad is not None else min(stops)
+        self._merge_system = self._template_refuses_system()
+        self._end = self._end_of_turn()
+
+    def prompt_text(self, messages: Sequence[Message]) -> str:
+        """The prompt as text, up to and with the header of the answer's turn."""
+        return self._apply(self._turns(messages), add_generation_prompt=True)
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of the prompt, up to and with the header of the answer's turn."""
+        return self._encode([self.prompt_text(messages)])[0]
+
+    def prompts(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Prompt ids of many examples, encoded in one batch."""
+        return self._encode([self.prompt_text(example.messages) for example in examples])
+
+    def example(self, example: Example) -> Encoded:
+        """Ids of one example with its answer and the token that ends its turn."""
+        return self.examples([example])[0]
+
+    def examples(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Ids of many examples, encoded in one batch."""
+        prompts = [self.prompt_text(e.messages) for e in examples]
+        wholes = [self._whole(e, prompt) for e, prompt in zip(examples, prompts, strict=True)]
+        pairs = zip(self._encode(prompts), self._encode(wholes), prompts, wholes, strict=True)
+        return [self._encoded(*pair) for pair in pairs]
+
+    def answer_ids(self, messages: Sequence[Message], answer: str) -> list[int]:
+        """Ids of an answer in its place behind `messages`, with the token that ends its turn."""
+        encoded = self.example(Example(tuple(messages), answer))
+        return list(encoded.ids[encoded.answer_start :])
+
+    def lengths(self, examples: Sequence[Example]) -> list[int]:
+        """Tokens of prompt and answer together, for each example."""
+        return [len(encoded.ids) for encoded in self.examples(examples)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of an answer's ids, less the token that ends the turn; nothing else changes."""
+        kept = [i for i in ids if i not in self.stop_ids]
+        text = self.tokenizer.decode(
+            kept, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return str(text)
+
+    def _whole(self, example: Example, prompt: str) -> str:
+        turns = [*self._turns(example.messages), {"role": "assistant", "content": example.target}]
+        whole = self._apply(turns, add_generation_prompt=False)
+        if not whole.startswith(prompt):
+            raise ModelError(
+                f"the chat template of {self.tokenizer.name_or_path} renders a prompt that is not "
+                f"the beginning of the whole conversation ({example.place or 'first example'})",
+                hint="training and serving would see different prompts; give another template "
+                "with model.chat_template",
+            )
+        return whole
+
+    def _encoded(
+        self, prompt_ids: list[int], whole_ids: list[int], prompt: str, whole: str
+    ) -> Encoded:
+        start = len(prompt_ids)
+        if whole_ids[:start] == prompt_ids:
+            answer = whole_ids[start:]
+        else:
+            # A token straddles the seam. When serving, the prompt is encoded alone: so it is here.
+            answer = self._encode([whole[len(prompt) :]])[0]
+        # What a template writes after the end of the turn (a newline) is no part of the answer.
+        ends = [position for position, token in enumerate(answer) if token in self.stop_ids]
+        answer = answer[: ends[-1] + 1] if ends else [*answer, self._end]
+        return Encoded(ids=(*prompt_ids, *answer), answer_start=start)
+
+    def _end_of_turn(self) -> int:
+        """The id appended where a template itself does not end the turn."""
+        eos = self.tokenizer.eos_token_id
+        return int(eos) if eos is not None else min(self.stop_ids)
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        # The template has written every special token already: adding them again would double BOS.
+        encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
+        return [list(ids) for ids in encoded["input_ids"]]
+
+    def _turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+        turns = [{"role": m.role, "content": m.content} for m in messages]
+        if self._merge_system and turns and turns[0]["role"] == "system":
+            system, first, *rest = (
+                turns if len(turns) > 1 else [*turns, {"role": "user", "content": ""}]
+            )
+            merged = f"{system['content']}\n\n{first['content']}".strip()
+            return [{"role": first["role"], "content": merged}, *rest]
+        return turns
+
+    def _template_refuses_system(self) -> bool:
+        """Some templates (Gemma's) refuse a system turn: it then goes before the first question."""
+        probe = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+        try:
+            self._apply(probe, add_generation_prompt=True)
+        except TemplateError:
+            return True
+        return False
+
+    def _apply(self, turns: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
+        text = self.tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+        return str(text)

@@ -1,0 +1,76 @@
+"""The plan of one variant's training: what the recipe says, completed by what must follow from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tunesmith.config import TrainingSettings
+from tunesmith.plan.memory import estimate_memory
+from tunesmith.records import Choice, ChoiceSource, DataFacts, Hardware, ModelFacts, Plan
+
+EIGHT_BIT = ("adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a plan reasons about."""
+
+    data: DataFacts
+    model: ModelFacts
+    hardware: Hardware
+    bytes_per_weight: int
+    four_bit: bool
+
+
+def make_plan(
+    settings: TrainingSettings, facts: Facts, origins: Mapping[str, ChoiceSource]
+) -> Plan:
+    """Every hyperparameter with its reason, and what the training will need.
+
+    `origins` says where each field of `settings` came from; fields not named there are defaults.
+    """
+    choices = [
+        Choice(name, value, _reason(name, settings, facts), origins.get(name, "default"))
+        for name, value in settings.model_dump().items()
+    ]
+    size = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
+    per_epoch = math.ceil(facts.data.examples / size)
+    steps = settings.max_steps or math.ceil(per_epoch * settings.num_train_epochs)
+    checkpointing = settings.gradient_checkpointing is True
+    targets = settings.target_modules
+    memory = estimate_memory(
+        facts.model,
+        facts.data,
+        rank=settings.lora_r,
+        target_modules=targets if isinstance(targets, str) else tuple(targets),
+        rows=settings.per_device_train_batch_size,
+        bytes_per_weight=facts.bytes_per_weight,
+        four_bit=facts.four_bit,
+        checkpointing=checkpointing,
+    )
+    return Plan(
+        choices=tuple(choices),
+        steps=steps,
+        memory_bytes=memory.total,
+        seconds=None,
+        cost_usd=None,
+        fits=memory.total < facts.hardware.device_memory,
+    )
+
+
+def _reason(name: str, settings: TrainingSettings, facts: Facts) -> str:
+    """Why a value stands, where there is more to say than that somebody chose it."""
+    size = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
+    data = facts.data
+    reasons = {
+        "lora_alpha": f"scale alpha / r = {settings.lora_alpha / settings.lora_r:g}",
+        "gradient_accumulation_steps": f"{size} examples an optimizer step",
+        "max_length": f"the longest of {data.examples} examples has {data.length_max} tokens, "
+        f"99 in 100 at most {data.length_p99}",
+        "packing": "examples of a step share a row without seeing one another; no padding",
+    }
+    if settings.optim in EIGHT_BIT and facts.hardware.device != "cuda":
+        reasons["optim"] = "no NVIDIA GPU here: adamw_torch stands in for it"
+    return reasons.get(name, "")

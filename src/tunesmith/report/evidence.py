@@ -1,0 +1,296 @@
+"""The evidence behind the verdict: scores, slices, confusion, outcomes, scorers, training."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunesmith.records import Outcome, TrainingStep
+from tunesmith.report import figures
+from tunesmith.report.facts import ALL, WITHOUT_TWINS, Facts
+
+MOST_LABELS = 15  # a confusion matrix of more classes is no longer read
+MOST_POINTS = 1500  # of a curve; more cannot be told apart on a screen
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure in a table: the value, and in small beside it its interval or share."""
+
+    value: str
+    note: str = ""
+    heat: float = 0.0  # 0 to 1, how strongly the cell is coloured
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table: a caption, the heads of its columns, and rows with a head of their own."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]  # (name, tag, cells)
+    notes: Mapping[str, str] = field(default_factory=dict)  # name of a row -> what it is
+
+
+EMPTY = Cell("–")
+
+
+def scores(facts: Facts) -> Grid:
+    """Every variant on every metric, on the whole test set."""
+    names = facts.metric_names()
+    rows = []
+    for variant in facts.variants:
+        estimates = [facts.estimate(variant.name, metric) for metric in names]
+        if not any(estimates):
+            continue
+        cells = [
+            Cell(figures.score(e.value, m in facts.shares), _interval(e.ci, m in facts.shares))
+            if e is not None
+            else EMPTY
+            for m, e in zip(names, estimates, strict=True)
+        ]
+        n = max(e.n for e in estimates if e is not None)
+        rows.append((variant.name, variant.kind, (*cells, Cell(figures.integer(n)))))
+    return Grid(
+        "Scores of every variant with their 95% intervals",
+        (*map(_words, names), "examples"),
+        tuple(rows),
+        {variant.name: variant.description for variant in facts.variants if variant.description},
+    )
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _interval(ci: tuple[float, float], share: bool) -> str:
+    return "" if any(map(math.isnan, ci)) else figures.interval(*ci, share)
+
+
+def slices(facts: Facts) -> list[Grid]:
+    """The primary metric by slice of the test set: one table per kind of slice."""
+    metric = facts.primary
+    if metric is None:
+        return []
+    names = dict.fromkeys(
+        m.slice for m in facts.metrics if m.name == metric and m.slice not in (ALL, WITHOUT_TWINS)
+    )
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        key, mark, _ = name.partition("=")
+        kinds.setdefault(key if mark else "", []).append(name)
+    return [
+        _by_slice(
+            facts, metric, parts, f"{_words(metric)} by {_words(key) or 'part of the test set'}"
+        )
+        for key, parts in kinds.items()
+    ]
+
+
+def twins(facts: Facts) -> Grid | None:
+    """All rows beside the rows that have no twin in training, where that was measured."""
+    metric = facts.primary
+    if metric is None or not any(m.slice == WITHOUT_TWINS for m in facts.metrics):
+        return None
+    return _by_slice(
+        facts,
+        metric,
+        [ALL, WITHOUT_TWINS],
+        f"{_words(metric)} on all rows, and on rows without a twin",
+    )
+
+
+def _by_slice(facts: Facts, metric: str, parts: Sequence[str], caption: str) -> Grid:
+    share = metric in facts.shares
+    sizes = dict.fromkeys(parts, 0)
+    rows = []
+    for variant in facts.variants:
+        cells = []
+        for part in parts:
+            estimate = facts.estimate(variant.name, metric, part)
+            if estimate is None:
+                cells.append(EMPTY)
+                continue
+            sizes[part] = max(sizes[part], estimate.n)
+            cells.append(Cell(figures.score(estimate.value, share), _interval(estimate.ci, share)))
+        if any(cell is not EMPTY for cell in cells):
+            rows.append((variant.name, variant.kind, tuple(cells)))
+    heads = tuple(
+        f"{part.partition('=')[2] or part} (n = {figures.integer(sizes[part])})" for part in parts
+    )
+    return Grid(caption, heads, tuple(rows))
+
+
+def confusions(facts: Facts) -> list[Grid]:
+    """For each variant: the right label (rows) against the label given (columns)."""
+    gold = {t.example.id: t.example.label for t in facts.examples if t.example.label is not None}
+    classes = list(Counter(gold.values()))
+    if not 2 <= len(classes) <= MOST_LABELS:
+        return []
+    classes.sort(key=str)
+    grids = []
+    for variant in facts.variants:
+        pairs = Counter(
+            (gold[answer.example_id], _given(answer.outcome, answer.label))
+            for answer in facts.answers.get(variant.name, ())
+            if answer.example_id in gold and answer.outcome is not Outcome.FAILED
+        )
+        if not pairs:
+            continue
+        extra = sorted({given for _, given in pairs} - {*classes, "unparsed"})
+        heads = [str(label) for label in classes] + extra + ["unparsed"]
+        rows = []
+        for label in classes:
+            total = sum(count for (right, _), count in pairs.items() if right == label)
+            cells = tuple(
+                Cell(
+                    figures.integer(pairs[label, head]),
+                    heat=pairs[label, head] / total if total else 0.0,
+                    strong=head == label,
+                )
+                for head in heads
+            )
+            rows.append((str(label), "", cells))
+        grids.append(Grid(variant.name, tuple(heads), tuple(rows)))
+    return grids
+
+
+def _given(outcome: Outcome, label: str | None) -> str:
+    if outcome is Outcome.REFUSED:
+        return "refused"
+    return "unparsed" if outcome is Outcome.UNPARSED or label is None else label
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """What became of a variant's answers: (outcome, count, share in percent), all four of them."""
+
+    variant: str
+    total: int
+    parts: tuple[tuple[str, int, float], ...]
+
+
+def outcomes(facts: Facts) -> list[OutcomeRow]:
+    """What became of each variant's answers."""
+    rows = []
+    for variant in facts.variants:
+        answers = facts.answers.get(variant.name, ())
+        counts = Counter(answer.outcome for answer in answers)
+        if answers:
+            parts = tuple(
+                (outcome.value, counts[outcome], round(100 * counts[outcome] / len(answers), 2))
+                for outcome in Outcome
+            )
+            rows.append(OutcomeRow(variant.name, len(answers), parts))
+    return rows
+
+
+def tests(facts: Facts) -> Grid:
+    """Every paired test with its p values and effect size."""
+    rows = []
+    for c in facts.comparisons:
+        share = c.metric in facts.shares
+        where = "" if c.slice == ALL else f" · {c.slice}"
+        cells = (
+            Cell(f"{_words(c.metric)}{where}"),
+            Cell(figures.integer(c.n)),
+            Cell(
+                figures.difference(c.difference, share),
+                figures.difference_interval(*c.ci, share),
+            ),
+            Cell(c.test),
+            Cell(figures.probability(c.p)),
+            Cell(figures.probability(c.p_adjusted)),
+            Cell(figures.number(c.effect, 2), c.effect_name),
+            Cell(c.verdict.value),
+        )
+        rows.append((f"{c.b} against {c.a}", "", cells))
+    heads = ("metric", "n", "difference", "test", "p", "p adjusted", "effect", "verdict")
+    return Grid("Every paired test, p values adjusted over the family by Holm", heads, tuple(rows))
+
+
+def gold(facts: Facts) -> Grid:
+    """The scorers run on the gold answers."""
+    return Grid(
+        "Every scorer, run on the gold answers themselves",
+        ("score", "expected", "examples", "result", "where it fails"),
+        tuple(
+            (
+                _words(check.metric),
+                "",
+                (
+                    Cell(figures.number(check.value)),
+                    Cell(figures.number(check.expected)),
+                    Cell(figures.integer(check.n)),
+                    Cell("passed" if check.passed else "failed", strong=not check.passed),
+                    Cell(", ".join(check.problems[:5]) or "–"),
+                ),
+            )
+            for check in facts.gold_checks
+        ),
+    )
+
+
+def costs(facts: Facts) -> Grid:
+    """What each adapter is and what it took."""
+    rows = []
+    for a in facts.adapters:
+        changed = "–" if a.changed_answers is None else figures.score(a.changed_answers, True)
+        cells = (
+            Cell(figures.duration(a.seconds)),
+            Cell(figures.integer(a.steps)),
+            Cell(figures.integer(a.tokens)),
+            Cell(figures.size(a.peak_memory_bytes)),
+            Cell(figures.integer(a.trainable_parameters)),
+            Cell(figures.size(a.bytes)),
+            Cell(figures.number(a.final_loss)),
+            Cell(changed),
+        )
+        rows.append((a.name, a.method if a.method != a.name else "", cells))
+    heads = (
+        "time", "steps", "tokens", "peak memory", "trained parameters", "adapter size",
+        "final loss", "changed answers",
+    )  # fmt: skip
+    return Grid("What each adapter is and what it took", heads, tuple(rows))
+
+
+def curves(facts: Facts) -> list[dict[str, Any]]:
+    """Traces of the loss for Plotly: training as a line, validation as points on it."""
+    traces: list[dict[str, Any]] = []
+    for colour, (variant, steps) in enumerate(facts.training.items()):
+        thin = _thin(steps)
+        traces.append(
+            {
+                "name": variant,
+                "colour": colour,
+                "kind": "training",
+                "x": [step.step for step in thin],
+                "y": [_finite(step.loss) for step in thin],
+            }
+        )
+        checked = [step for step in steps if step.validation_loss is not None]
+        if checked:
+            traces.append(
+                {
+                    "name": f"{variant}, validation",
+                    "colour": colour,
+                    "kind": "validation",
+                    "x": [step.step for step in checked],
+                    "y": [_finite(step.validation_loss) for step in checked],
+                }
+            )
+    return traces
+
+
+def _thin(steps: Sequence[TrainingStep]) -> Iterable[TrainingStep]:
+    stride = max(1, math.ceil(len(steps) / MOST_POINTS))
+    return [*steps[:-1:stride], steps[-1]]
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON knows no NaN; a gap in the curve is what it is."""
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,101 @@
+"""The report: one HTML file that needs nothing else, written from what the store knows.
+
+The verdict comes first, in words; then the evidence, the data, the plan, and how to do it again.
+Style, script and Plotly are written into the file, and its Content-Security-Policy forbids the
+browser to ask anybody for anything.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import StoreError
+from tunesmith.report import background, evidence, figures, verdicts
+from tunesmith.report.cases import Draw, cases
+from tunesmith.report.facts import Facts, gather
+from tunesmith.report.verdicts import Sentence
+from tunesmith.store.store import Store
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render(
+    store: Store, run_id: str, out: Path, *, sentence: Sentence, draw: Draw | None = None
+) -> Path:
+    """Write the report of a run to the file `out` and return it.
+
+    `sentence` says one comparison in plain words; `draw` turns an answer into SVG where it is a
+    graph (None where it is not). Raises StoreError for an unknown run or a place that cannot be
+    written.
+    """
+    html = page(gather(store, run_id), sentence, draw)
+    partial = out.with_name(out.name + ".partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(html, encoding="utf-8")
+        os.replace(partial, out)  # noqa: PTH105 - atomic on every system, and says so
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the report {out}: {error.strerror}",
+            hint="free some space, or name another place",
+        ) from error
+    return out
+
+
+def page(facts: Facts, sentence: Sentence, draw: Draw | None = None) -> str:
+    """The whole page as HTML."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        integer=figures.integer,
+        duration=figures.duration,
+        words=lambda name: name.replace("_", " "),
+    )
+    return environment.get_template("report.html.j2").render(_content(facts, sentence, draw))
+
+
+def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, Any]:
+    """What the template speaks of, by name."""
+    curves = evidence.curves(facts)
+    return {
+        "experiment": facts.experiment,
+        "variants": facts.variants,
+        "opening": verdicts.opening(facts, sentence),
+        "forests": verdicts.forests(facts),
+        "scores": evidence.scores(facts),
+        "slices": evidence.slices(facts),
+        "twins": evidence.twins(facts),
+        "confusions": evidence.confusions(facts),
+        "outcomes": evidence.outcomes(facts),
+        "tests": evidence.tests(facts),
+        "gold": evidence.gold(facts),
+        "costs": evidence.costs(facts),
+        "curves": curves,
+        "cases": cases(facts, draw),
+        "data": background.data(facts),
+        "settings": background.settings(facts.plans),
+        "needs": background.needs(facts.plans),
+        "machine": background.machine(facts),
+        "versions": facts.experiment.provenance.versions,
+        "hashes": background.hashes(facts),
+        "style": (TEMPLATES / "style.css").read_text("utf-8"),
+        "script": (TEMPLATES / "script.js").read_text("utf-8"),
+        "plotly": _plotly() if curves else "",
+    }
+
+
+def _plotly() -> str:
+    """The Plotly library's own minified source, from its Python package."""
+    from plotly.offline import get_plotlyjs
+
+    source: str = get_plotlyjs()
+    return source

@@ -1,0 +1,279 @@
+"""The figures of a run as tables for other programs: CSV, Markdown, LaTeX, and the JSON summary.
+
+Tables carry full figures, rounded nowhere but in LaTeX and Markdown, which people read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunesmith.errors import StoreError
+from tunesmith.report import background
+from tunesmith.report.facts import ALL, Facts, gather
+from tunesmith.store.store import Store
+
+Field = str | int | float | bool | None
+FOLDER = "tables"
+
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with its name (of the file), title, heads and rows."""
+
+    name: str
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Field, ...], ...]
+
+
+def tables(store: Store, run_id: str) -> list[Table]:
+    """Every table of a run: metrics, comparisons, hyperparameters, adapters, data."""
+    facts = gather(store, run_id)
+    return [_metrics(facts), _comparisons(facts), _plan(facts), _adapters(facts), _data(facts)]
+
+
+def write(store: Store, run_id: str, folder: Path) -> list[Path]:
+    """Write every table to `folder` as CSV, Markdown and LaTeX; returns the files.
+
+    Raises StoreError for an unknown run or a folder that cannot be written.
+    """
+    forms: Mapping[str, Callable[[Table], str]] = {
+        ".csv": to_csv,
+        ".md": to_markdown,
+        ".tex": to_latex,
+    }
+    files = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for table in tables(store, run_id):
+            for ending, form in forms.items():
+                file = folder / f"{table.name}{ending}"
+                file.write_text(form(table), encoding="utf-8", newline="")
+                files.append(file)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the tables to {folder}: {error.strerror}",
+            hint="free some space, or name another place",
+        ) from error
+    return files
+
+
+def summary(store: Store, run_id: str, *, report: Path | None = None) -> dict[str, Any]:
+    """What `run --json` prints: the whole test set's figures and comparisons, JSON all through.
+
+    `report` is the page's place; where a figure is not a number, it is null.
+    """
+    facts = gather(store, run_id)
+    experiment = facts.experiment
+    variants: dict[str, Any] = {variant.name: {"metrics": {}} for variant in facts.variants}
+    for metric in facts.metrics:
+        if metric.slice == ALL:
+            estimate = metric.estimate
+            variants[metric.variant]["metrics"][metric.name] = {
+                "value": _finite(estimate.value),
+                "n": estimate.n,
+                "ci": [_finite(end) for end in estimate.ci],
+            }
+    return {
+        "run": experiment.id,
+        "recipe": experiment.recipe,
+        "report": None if report is None else str(report),
+        "seconds": experiment.seconds,
+        "variants": variants,
+        "comparisons": [
+            {
+                "metric": c.metric,
+                "a": c.a,
+                "b": c.b,
+                "n": c.n,
+                "difference": _finite(c.difference),
+                "ci": [_finite(end) for end in c.ci],
+                "test": c.test,
+                "p": _finite(c.p),
+                "p_adjusted": _finite(c.p_adjusted),
+                "effect": _finite(c.effect),
+                "verdict": c.verdict.value,
+            }
+            for c in facts.comparisons
+            if c.slice == ALL
+        ],
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity (an odds ratio with nothing broken is one)."""
+    return value if math.isfinite(value) else None
+
+
+def to_csv(table: Table) -> str:
+    """RFC 4180, UTF-8, full precision; nothing where there is no figure."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(table.heads)
+    writer.writerows(table.rows)
+    return stream.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """A table for GitHub, figures to the right."""
+    heads = [head.replace("_", " ") for head in table.heads]
+    rules = ["---:" if _numeric(table, i) else "---" for i in range(len(heads))]
+    lines = [f"**{table.title}**", "", _line(heads), _line(rules)]
+    lines += [_line([_markdown(field) for field in row]) for row in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A table for the booktabs package."""
+    columns = "".join("r" if _numeric(table, i) else "l" for i in range(len(table.heads)))
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{_latex(table.title)}}}",
+        rf"  \label{{tab:{table.name}}}",
+        rf"  \begin{{tabular}}{{{columns}}}",
+        r"    \toprule",
+        f"    {' & '.join(_latex(head.replace('_', ' ')) for head in table.heads)} \\\\",
+        r"    \midrule",
+        *(f"    {' & '.join(_latex(_short(field)) for field in row)} \\\\" for row in table.rows),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(fields: list[str]) -> str:
+    return f"| {' | '.join(fields)} |"
+
+
+def _numeric(table: Table, column: int) -> bool:
+    fields = [row[column] for row in table.rows if row[column] is not None]
+    return bool(fields) and all(
+        isinstance(field, (int, float)) and not isinstance(field, bool) for field in fields
+    )
+
+
+def _short(field: Field) -> str:
+    if field is None:
+        return "–"
+    if isinstance(field, bool):
+        return "yes" if field else "no"
+    return f"{field:.4g}" if isinstance(field, float) else str(field)
+
+
+def _markdown(field: Field) -> str:
+    text = _short(field).replace("\\", "\\\\").replace("|", "\\|")
+    return " ".join(text.replace("<", "&lt;").split())
+
+
+def _latex(text: str) -> str:
+    return " ".join("".join(LATEX.get(sign, sign) for sign in text).split())
+
+
+def _metrics(facts: Facts) -> Table:
+    kinds = {variant.name: variant.kind for variant in facts.variants}
+    return Table(
+        "metrics",
+        "Scores of every variant",
+        ("variant", "kind", "metric", "slice", "n", "value", "ci_low", "ci_high"),
+        tuple(
+            (
+                m.variant,
+                kinds.get(m.variant, ""),
+                m.name,
+                m.slice,
+                m.estimate.n,
+                _finite(m.estimate.value),
+                _finite(m.estimate.ci[0]),
+                _finite(m.estimate.ci[1]),
+            )
+            for m in facts.metrics
+        ),
+    )
+
+
+def _comparisons(facts: Facts) -> Table:
+    heads = (
+        "metric", "a", "b", "slice", "n", "value_a", "value_b", "difference", "ci_low", "ci_high",
+        "test", "p", "p_adjusted", "effect", "effect_name", "verdict", "detectable", "needed",
+    )  # fmt: skip
+    return Table(
+        "comparisons",
+        "Paired comparisons, b against a",
+        heads,
+        tuple(
+            (
+                c.metric, c.a, c.b, c.slice, c.n, _finite(c.value_a), _finite(c.value_b),
+                _finite(c.difference), _finite(c.ci[0]), _finite(c.ci[1]), c.test, _finite(c.p),
+                _finite(c.p_adjusted), _finite(c.effect), c.effect_name, c.verdict.value,
+                c.detectable, c.needed,
+            )
+            for c in facts.comparisons
+        ),
+    )  # fmt: skip
+
+
+def _plan(facts: Facts) -> Table:
+    return Table(
+        "hyperparameters",
+        "Hyperparameters with their reasons",
+        ("method", "name", "value", "reason", "source"),
+        tuple(
+            (method, choice.name, background.value(choice.value), choice.reason, choice.source)
+            for method, plan in facts.plans.items()
+            for choice in plan.choices
+        ),
+    )
+
+
+def _adapters(facts: Facts) -> Table:
+    heads = (
+        "variant", "method", "base", "seconds", "steps", "tokens", "peak_memory_bytes",
+        "trainable_parameters", "bytes", "final_loss", "changed_answers",
+    )  # fmt: skip
+    return Table(
+        "adapters",
+        "What each adapter is and what it took",
+        heads,
+        tuple(
+            (
+                a.name, a.method, a.base, a.seconds, a.steps, a.tokens, a.peak_memory_bytes,
+                a.trainable_parameters, a.bytes, _finite(a.final_loss), a.changed_answers,
+            )
+            for a in facts.adapters
+        ),
+    )  # fmt: skip
+
+
+def _data(facts: Facts) -> Table:
+    rows: list[tuple[Field, ...]] = []
+    for dataset in facts.datasets:
+        rows += [(dataset.name, f"{split} examples", n) for split, n in dataset.splits.items()]
+        if (quality := dataset.quality) is not None:
+            rows += [
+                (dataset.name, name, count)
+                for name, count in (
+                    ("rows", quality.rows),
+                    ("usable", quality.usable),
+                    ("rejected", quality.rejected),
+                    ("duplicate prompts", quality.duplicate_prompts),
+                    ("contradicting prompts", quality.contradicting_prompts),
+                    ("leaked rows, exact", quality.leaked_exact),
+                    ("leaked rows, near", quality.leaked_near),
+                )
+            ]
+            rows += [(dataset.name, f"label {name}", n) for name, n in quality.labels.items()]
+    return Table("data", "The data", ("data set", "what", "count"), tuple(rows))

@@ -1,0 +1,43 @@
+"""What every statistic asks of its input: numbers that are there, finite and paired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunesmith.errors import EvaluationError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def finite(values: Sequence[float] | Floats | Bools, what: str = "values") -> Floats:
+    """`values` as float64, shape (n,); EvaluationError if there are none, or one is not finite."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise EvaluationError(
+            f"no {what}: a statistic needs at least one, in one row (shape {array.shape})",
+            hint="check that the answers were scored and that the slice is not empty",
+        )
+    bad = np.flatnonzero(~np.isfinite(array))
+    if bad.size:
+        raise EvaluationError(
+            f"{what}: number {bad[0] + 1} of {array.size} is {array[bad[0]]}"
+            f" ({bad.size} are not finite)",
+            hint="a scorer must give a finite number for every answer",
+        )
+    return array
+
+
+def paired(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> tuple[Floats, Floats]:
+    """Both sides as float64 of one length; EvaluationError where they do not pair."""
+    left, right = finite(a, "values of a"), finite(b, "values of b")
+    if left.size != right.size:
+        raise EvaluationError(
+            f"a has {left.size} values and b has {right.size}: they do not pair",
+            hint="compare on the same examples",
+        )
+    return left, right

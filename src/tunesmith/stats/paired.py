@@ -1,0 +1,190 @@
+"""Two systems on the same examples: tests and effect sizes.
+
+- McNemar, Q. (1947), Psychometrika 12:153-157, in its exact conditional form; mid-p after
+  Fagerland, Lydersen and Laake (2013), BMC Medical Research Methodology 13:91.
+- The odds ratio's interval turns Clopper and Pearson's (1934) limits of the share of changes.
+- Sign-flip permutation: Fisher (1935), sect. 21; p = (1 + hits) / (1 + replicates) after
+  Phipson and Smyth (2010), doi:10.2202/1544-6115.1585.
+- d_z: Cohen (1988), Statistical Power Analysis, sect. 2.3.5: mean / standard deviation of the
+  differences.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunesmith.errors import EvaluationError
+from tunesmith.records import Interval
+from tunesmith.stats.arrays import Bools, Floats, paired
+from tunesmith.stats.intervals import BLOCK
+
+ENUMERATED = 12  # differences up to which all 2^k sign patterns are counted
+SLACK = 1e-9  # sums that differ by rounding alone are equal
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """The paired table of two binary scores, and what it says of b against a.
+
+    `odds_ratio` is only_b / only_a: infinite where nothing was lost, NaN where nothing changed.
+    """
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    p: float
+    p_mid: float
+    odds_ratio: float
+    odds_ratio_ci: Interval
+
+    @property
+    def n(self) -> int:
+        """Examples in the table."""
+        return self.both + self.only_a + self.only_b + self.neither
+
+    @property
+    def discordant(self) -> int:
+        """Examples on which the two differ."""
+        return self.only_a + self.only_b
+
+    @property
+    def risk_difference(self) -> float:
+        """Share right by b less share right by a."""
+        return (self.only_b - self.only_a) / self.n
+
+
+def mcnemar(
+    a: Sequence[bool] | Bools, b: Sequence[bool] | Bools, confidence: float = 0.95
+) -> McNemar:
+    """Exact McNemar test of two binary scores on the same examples (each 0 or 1, shape (n,))."""
+    left, right = paired(a, b)
+    for name, side in (("a", left), ("b", right)):
+        if not np.isin(side, (0.0, 1.0)).all():
+            raise EvaluationError(f"the scores of {name} are not all 0 or 1")
+    x, y = left.astype(bool), right.astype(bool)
+    return mcnemar_table(
+        int(np.sum(x & y)),
+        int(np.sum(x & ~y)),
+        int(np.sum(~x & y)),
+        int(np.sum(~x & ~y)),
+        confidence=confidence,
+    )
+
+
+def mcnemar_table(
+    both: int, only_a: int, only_b: int, neither: int, *, confidence: float = 0.95
+) -> McNemar:
+    """The same from the four counts; without a discordant pair p is 1."""
+    from scipy.special import bdtr
+
+    if min(both, only_a, only_b, neither) < 0 or both + only_a + only_b + neither < 1:
+        raise EvaluationError("a paired table needs at least one example and no negative count")
+    changed, fewer = only_a + only_b, min(only_a, only_b)
+    p = min(1.0, 2 * float(bdtr(fewer, changed, 0.5))) if changed else 1.0
+    point = math.exp(_log_choose(changed, fewer) - changed * math.log(2)) if changed else 0.0
+    p_mid = min(1.0, 2 * (float(bdtr(fewer, changed, 0.5)) - point / 2)) if changed else 1.0
+    if only_a == only_b:
+        p_mid = 1.0
+    if changed == 0:
+        ratio = math.nan
+    else:
+        ratio = only_b / only_a if only_a else math.inf
+    return McNemar(
+        both, only_a, only_b, neither, p, p_mid, ratio, _odds_interval(only_a, only_b, confidence)
+    )
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _odds_interval(only_a: int, only_b: int, confidence: float) -> Interval:
+    """Clopper-Pearson limits of only_b / (only_a + only_b), as odds."""
+    from scipy.special import betaincinv
+
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(only_b, only_a + 1, tail)) if only_b else 0.0
+    high = float(betaincinv(only_b + 1, only_a, 1 - tail)) if only_a else 1.0
+    return low / (1 - low), high / (1 - high) if high < 1 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class PairedT:
+    """Student's paired t test: statistic, degrees of freedom, two-sided p, interval of the mean."""
+
+    t: float
+    df: int
+    p: float
+    ci: Interval
+
+
+def paired_t(
+    a: Sequence[float] | Floats, b: Sequence[float] | Floats, confidence: float = 0.95
+) -> PairedT:
+    """t test of mean(b - a) = 0; EvaluationError below two examples or without any spread."""
+    from scipy.special import stdtr, stdtrit
+
+    left, right = paired(a, b)
+    d = right - left
+    if d.size < 2 or np.ptp(d) == 0:
+        raise EvaluationError(
+            "a paired t test needs two examples or more, and differences that are not all equal",
+            hint="use the permutation test, which needs neither",
+        )
+    df = d.size - 1
+    error = float(np.std(d, ddof=1)) / math.sqrt(d.size)
+    t = float(d.mean()) / error
+    half = float(stdtrit(df, 0.5 + confidence / 2)) * error
+    return PairedT(
+        t, df, 2 * float(stdtr(df, -abs(t))), (float(d.mean()) - half, float(d.mean()) + half)
+    )
+
+
+def permutation(
+    a: Sequence[float] | Floats,
+    b: Sequence[float] | Floats,
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> float:
+    """Two-sided p of mean(b - a) = 0 by flipping the sign of each difference.
+
+    Exact up to 12 differences that are not zero (zeros flip to themselves); beyond that from
+    `replicates` random flips, never below 1 / (1 + replicates). Without a difference p is 1.
+    """
+    left, right = paired(a, b)
+    d = right - left
+    d = d[np.abs(d) > SLACK]
+    if d.size == 0:
+        return 1.0
+    limit = abs(float(d.sum())) - SLACK * max(1.0, float(np.abs(d).sum()))
+    if d.size <= ENUMERATED:
+        patterns = np.arange(2**d.size)[:, None] >> np.arange(d.size) & 1
+        return float(np.mean(np.abs((1 - 2 * patterns) @ d) >= limit))
+    if replicates < 1:
+        raise EvaluationError(f"{replicates} permutations: at least one is needed")
+    rng = np.random.default_rng(seed)
+    rows = max(1, BLOCK // d.size)
+    width = (d.size + 7) // 8
+    hits = 0
+    total = float(d.sum())
+    for start in range(0, replicates, rows):
+        count = min(rows, replicates - start)
+        bits = rng.integers(0, 256, (count, width), dtype=np.uint8)
+        flips = np.unpackbits(bits, axis=1, count=d.size).astype(np.float64)
+        hits += int(np.sum(np.abs(total - 2 * (flips @ d)) >= limit))
+    return (1 + hits) / (1 + replicates)
+
+
+def cohen_dz(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
+    """mean(b - a) / sd(b - a); EvaluationError where the differences have no spread."""
+    left, right = paired(a, b)
+    d = right - left
+    if d.size < 2 or np.ptp(d) <= SLACK:
+        raise EvaluationError("Cohen's d_z needs differences that are not all equal")
+    return float(d.mean()) / float(np.std(d, ddof=1))

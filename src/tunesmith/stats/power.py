@@ -1,0 +1,153 @@
+"""What a test set can show: the smallest difference it would have seen, and how many settle one.
+
+Binary scores: the power of the exact McNemar test, summed over the number of discordant pairs
+while few are expected; beyond that the normal form of Connor (1987), Biometrics 43:207-211,
+equation 3. Means: the paired t test in its usual form with t quantiles for the detectable
+difference, and Guenther's (1981) correction z²/2 for the number of examples.
+
+All differences are two-sided and given as absolute values; power is 0.8 unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from tunesmith.errors import EvaluationError
+from tunesmith.stats.arrays import Floats
+from tunesmith.stats.intervals import normal_quantile, unseen_share
+
+EXACT_BELOW = 60.0  # expected discordant pairs up to which the exact power is summed
+STEPS = 40  # of bisection: 1e-12 of the range
+
+
+def _check(n: int, alpha: float, power: float) -> None:
+    if n < 1:
+        raise EvaluationError("no examples: nothing could be detected")
+    if not (0 < alpha < 1 and 0 < power < 1):
+        raise EvaluationError(f"alpha {alpha} and power {power} must lie between 0 and 1")
+
+
+def power_mcnemar(n: int, discordant_rate: float, difference: float, alpha: float) -> float:
+    """Power of the exact two-sided McNemar test.
+
+    `discordant_rate`: share of examples on which the two differ, in [0, 1]; |difference| may not
+    exceed it. Exact: the number of discordant pairs is binomial, and so is their direction.
+    """
+    from scipy.stats import binom
+
+    difference = abs(difference)
+    if not 0 <= difference <= discordant_rate + 1e-12 <= 1 + 2e-12:
+        raise EvaluationError(
+            f"a difference of {difference} cannot come from a discordant share {discordant_rate}"
+        )
+    if discordant_rate == 0:
+        return 0.0
+    rate = min(1.0, discordant_rate)
+    spread = 8 * math.sqrt(n * rate * (1 - rate)) + 8
+    low, high = max(1, int(n * rate - spread)), min(n, int(n * rate + spread) + 1)
+    pairs: Floats = np.arange(low, high + 1, dtype=np.float64)
+    # The largest number in the rarer direction at which 2 P(X <= k) <= alpha; -1 where none is.
+    critical = binom.ppf(alpha / 2, pairs, 0.5)
+    critical -= 2 * binom.cdf(critical, pairs, 0.5) > alpha
+    share = min(1.0, (1 + difference / rate) / 2)
+    rejected = binom.cdf(critical, pairs, 1 - share) + binom.cdf(critical, pairs, share)
+    return float(np.sum(binom.pmf(pairs, n, rate) * np.minimum(rejected, 1.0)))
+
+
+@lru_cache(maxsize=4096)
+def detectable_binary(
+    n: int, discordant_rate: float, alpha: float = 0.05, power: float = 0.8
+) -> float | None:
+    """Smallest difference of two paired proportions that n examples show with this power.
+
+    `discordant_rate` is the share of examples on which the two were seen to differ. Where none
+    was seen, the largest share that n alike examples leave possible stands for it (95 %). Where
+    even changes that all go one way are too few, more changes are supposed, all one way. None
+    where no difference at all could be shown: too few examples for this alpha.
+    """
+    _check(n, alpha, power)
+    rate = discordant_rate if discordant_rate > 0 else unseen_share(n)
+    if rate * n >= EXACT_BELOW:
+        found = _connor_difference(n, rate, alpha, power)
+        if found is not None:
+            return found
+    if power_mcnemar(n, rate, rate, alpha) >= power:
+        return _bisect(lambda d: power_mcnemar(n, rate, d, alpha) >= power, 0.0, rate)
+    if power_mcnemar(n, 1.0, 1.0, alpha) < power:
+        return None
+    return _bisect(lambda d: power_mcnemar(n, d, d, alpha) >= power, rate, 1.0)
+
+
+def _bisect(enough: Callable[[float], bool], low: float, high: float) -> float:
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        if enough(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _connor_difference(n: int, rate: float, alpha: float, power: float) -> float | None:
+    """The difference at which `_connor_n` is n; None beyond the discordant share."""
+    if _connor_n(rate, rate, alpha, power) > n:
+        return None
+    return _bisect(lambda d: _connor_n(d, rate, alpha, power) <= n, 0.0, rate)
+
+
+def _connor_n(difference: float, rate: float, alpha: float, power: float) -> float:
+    if difference <= 0:
+        return math.inf
+    z, z_power = normal_quantile(1 - alpha / 2), normal_quantile(power)
+    root = z * math.sqrt(rate) + z_power * math.sqrt(max(0.0, rate - difference**2))
+    return (root / difference) ** 2
+
+
+@lru_cache(maxsize=4096)
+def needed_binary(
+    difference: float, discordant_rate: float, alpha: float = 0.05, power: float = 0.8
+) -> int:
+    """Examples with which this difference, at this share of discordant pairs, would be shown.
+
+    Connor's form; EvaluationError for a difference of 0, which no number of examples shows.
+    """
+    _check(1, alpha, power)
+    size = abs(difference)
+    if size == 0 or size > discordant_rate + 1e-12 or discordant_rate > 1 + 1e-12:
+        raise EvaluationError(
+            f"a difference of {difference} with a discordant share {discordant_rate} has no answer"
+        )
+    return math.ceil(_connor_n(size, discordant_rate, alpha, power))
+
+
+def detectable_mean(
+    n: int, sd_diff: float, alpha: float = 0.05, power: float = 0.8
+) -> float | None:
+    """Smallest mean difference that a paired t test on n examples shows; None below two examples.
+
+    `sd_diff`: standard deviation of the paired differences, > 0.
+    """
+    from scipy.special import stdtrit
+
+    _check(n, alpha, power)
+    if not (sd_diff > 0 and math.isfinite(sd_diff)):
+        raise EvaluationError(f"the differences' standard deviation is {sd_diff}: it must be > 0")
+    if n < 2:
+        return None
+    quantiles = float(stdtrit(n - 1, 1 - alpha / 2)) + float(stdtrit(n - 1, power))
+    return quantiles * sd_diff / math.sqrt(n)
+
+
+def needed_mean(difference: float, sd_diff: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Examples with which a paired t test shows this mean difference (Guenther's correction)."""
+    _check(1, alpha, power)
+    if difference == 0 or not (sd_diff > 0 and math.isfinite(sd_diff)):
+        raise EvaluationError(
+            f"a mean difference of {difference} with standard deviation {sd_diff} has no answer"
+        )
+    z, z_power = normal_quantile(1 - alpha / 2), normal_quantile(power)
+    return math.ceil(((z + z_power) * sd_diff / difference) ** 2 + z * z / 2)

@@ -1,0 +1,1 @@
+"""Train adapters: one loop, batches without padding, checkpoints; a method is a file beside it."""

@@ -1,0 +1,152 @@
+"""Batches for short examples: which examples make an optimizer step, and how they are packed.
+
+An *effective batch* is the set of examples of one optimizer step. It depends on the seed alone and
+is what the mathematics sees. How it is cut into *micro-batches* is a matter of memory: examples
+are packed by best fit, decreasing (Johnson 1974, the heuristic TRL packs by too), into rows of at
+most `capacity` tokens; the loss is a sum over answer tokens divided once by their number in the
+whole effective batch, so that the cut cannot change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tunesmith.models.render import Encoded
+
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One micro-batch. Packed: one row, examples behind each other, `segments` their lengths.
+    Padded (for models whose examples a pack would mix): one row each, with an attention mask."""
+
+    input_ids: Tensor  # (rows, tokens)
+    position_ids: Tensor  # (rows, tokens), from 0 in each example
+    attention_mask: Tensor | None  # (rows, tokens); None when packed
+    segments: tuple[int, ...]  # lengths of the examples in the row; empty when padded
+    predicting: Tensor  # (answers,) flat positions whose next token is supervised
+    targets: Tensor  # (answers,) those next tokens
+    tokens: int  # real tokens, padding not counted
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        mask = self.attention_mask
+        return Batch(
+            input_ids=self.input_ids.to(device),
+            position_ids=self.position_ids.to(device),
+            attention_mask=None if mask is None else mask.to(device),
+            segments=self.segments,
+            predicting=self.predicting.to(device),
+            targets=self.targets.to(device),
+            tokens=self.tokens,
+        )
+
+
+def epoch_order(examples: int, *, seed: int, epoch: int) -> list[int]:
+    """The order of one epoch: a permutation that depends on seed and epoch, and on nothing else."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    order: list[int] = torch.randperm(examples, generator=generator).tolist()
+    return order
+
+
+def effective_batches(examples: int, size: int, *, seed: int, epoch: int) -> list[list[int]]:
+    """Indices of the examples of each optimizer step of an epoch; the last may be smaller."""
+    order = epoch_order(examples, seed=seed, epoch=epoch)
+    return [order[start : start + size] for start in range(0, examples, size)]
+
+
+def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Pack items into bins of `capacity` by best fit, decreasing; an item over it has its own bin.
+
+    Returns indices by bin. Ties fall by position, so that the result is the same everywhere.
+    """
+    bins: list[list[int]] = []
+    room: list[int] = []
+    for item in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        fitting = [b for b in range(len(bins)) if room[b] >= lengths[item]]
+        if fitting:
+            chosen = min(fitting, key=lambda b: (room[b], b))
+        else:
+            chosen = len(bins)
+            bins.append([])
+            room.append(capacity)
+        bins[chosen].append(item)
+        room[chosen] -= lengths[item]
+    return bins
+
+
+def pack(examples: Sequence[Encoded]) -> Batch:
+    """Put examples behind each other in one row; positions restart with each."""
+    ids: list[int] = []
+    positions: list[int] = []
+    predicting: list[int] = []
+    targets: list[int] = []
+    for example in examples:
+        offset = len(ids)
+        ids.extend(example.ids)
+        positions.extend(range(len(example.ids)))
+        predicting.extend(range(offset + example.answer_start - 1, offset + len(example.ids) - 1))
+        targets.extend(example.ids[example.answer_start :])
+    return Batch(
+        input_ids=torch.tensor([ids]),
+        position_ids=torch.tensor([positions]),
+        attention_mask=None,
+        segments=tuple(len(example.ids) for example in examples),
+        predicting=torch.tensor(predicting, dtype=torch.long),
+        targets=torch.tensor(targets, dtype=torch.long),
+        tokens=len(ids),
+    )
+
+
+def pad(examples: Sequence[Encoded], pad_id: int) -> Batch:
+    """One row for each example, padded on the right."""
+    width = max(len(example.ids) for example in examples)
+    ids = torch.full((len(examples), width), pad_id)
+    mask = torch.zeros((len(examples), width), dtype=torch.long)
+    predicting: list[int] = []
+    targets: list[int] = []
+    for row, example in enumerate(examples):
+        length = len(example.ids)
+        ids[row, :length] = torch.tensor(example.ids)
+        mask[row, :length] = 1
+        start = row * width + example.answer_start - 1
+        predicting.extend(range(start, row * width + length - 1))
+        targets.extend(example.ids[example.answer_start :])
+    return Batch(
+        input_ids=ids,
+        position_ids=torch.arange(width).expand(len(examples), -1),
+        attention_mask=mask,
+        segments=(),
+        predicting=torch.tensor(predicting, dtype=torch.long),
+        targets=torch.tensor(targets, dtype=torch.long),
+        tokens=int(mask.sum()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BatchBuilder:
+    """Cuts an effective batch into micro-batches that fit the memory.
+
+    `rows` is the recipe's per_device_train_batch_size: a micro-batch never holds more tokens than
+    that many of the longest examples would, padded.
+    """
+
+    rows: int
+    longest: int
+    packed: bool
+    pad_id: int
+
+    def micro_batches(self, examples: Sequence[Encoded]) -> Iterator[Batch]:
+        """The micro-batches of one effective batch."""
+        if self.packed:
+            for indices in best_fit([len(e.ids) for e in examples], self.rows * self.longest):
+                yield pack([examples[i] for i in indices])
+            return
+        by_length = sorted(examples, key=lambda e: len(e.ids), reverse=True)
+        for start in range(0, len(by_length), self.rows):
+            yield pad(by_length[start : start + self.rows], self.pad_id)

@@ -1,0 +1,369 @@
+"""The training loop: one for every method.
+
+    for each optimizer step:
+        the effective batch of this step        (from the seed alone)
+        for each micro-batch of it:             (cut by memory; cannot change the mathematics)
+            loss = sum of nll over its answer tokens / answer tokens of the effective batch
+            backward
+        method.precondition, clip, optimizer, schedule, method.after
+        report, validate, checkpoint
+
+Ours and not transformers' Trainer for its resume (exact at any step: the data's order is a function
+of the seed), for packing that keeps examples apart, for a method's place between backward and the
+step, and for its start-up time; see docs/decisions/002-own-training-loop.md for what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import set_seed
+
+from tunesmith.config import TrainingSettings
+from tunesmith.errors import DataError, Interrupted, TrainingError
+from tunesmith.models.attention import can_pack, packed_attention_on
+from tunesmith.models.load import Loaded
+from tunesmith.models.render import Encoded
+from tunesmith.records import Adapter, TrainingStep
+from tunesmith.train import checkpoint as checkpoints
+from tunesmith.train.batches import BatchBuilder, effective_batches
+from tunesmith.train.fused import fused_adapters
+from tunesmith.train.loss import answer_loss, answer_nll
+from tunesmith.train.method import Method
+from tunesmith.train.optimizer import build_optimizer, build_scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """All that one training is asked to do.
+
+    `name` is the variant's name and `directory` where checkpoints and the adapter go. `on_step`
+    gets every optimizer step, `say` lines for the person watching.
+    """
+
+    name: str
+    train: Sequence[Encoded]
+    validation: Sequence[Encoded]
+    settings: TrainingSettings
+    seed: int
+    directory: Path
+    on_step: Callable[[TrainingStep], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None
+    order: Sequence[Sequence[int]] | None = None  # the steps' examples, where the caller decides
+
+
+@dataclass
+class _Progress:
+    """What a run has done so far; travels in the checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss: float = math.nan
+    peak_memory: int = field(default=0)
+
+
+def count_steps(examples: int, settings: TrainingSettings) -> int:
+    """Optimizer steps of a whole training."""
+    size = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
+    planned = math.ceil(math.ceil(examples / size) * settings.num_train_epochs)
+    return min(planned, settings.max_steps) if settings.max_steps else planned
+
+
+def steps_of(job: TrainingJob, total: int) -> Iterator[list[int]]:
+    """Indices of the examples of each optimizer step, from the first to the last."""
+    if job.order is not None:
+        yield from (list(indices) for indices in job.order)
+        return
+    size = job.settings.per_device_train_batch_size * job.settings.gradient_accumulation_steps
+    epoch, done = 0, 0
+    while done < total:
+        for indices in effective_batches(len(job.train), size, seed=job.seed, epoch=epoch):
+            if done < total:
+                yield indices
+                done += 1
+        epoch += 1
+
+
+def train(loaded: Loaded, method: Method, job: TrainingJob) -> Adapter:
+    """Train one adapter and write it as a plain PEFT directory into `job.directory / "adapter"`.
+
+    Goes on from the newest whole checkpoint in `job.directory`, if there is one. Raises
+    TrainingError where the loss is not finite, Interrupted on SIGINT or SIGTERM (with a checkpoint
+    written), DataError where there is nothing to train on.
+    """
+    _check(loaded, job)
+    total = len(job.order) if job.order is not None else count_steps(len(job.train), job.settings)
+    set_seed(job.seed)
+    model = method.attach(loaded.model, job.settings)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer, note = build_optimizer(trainable, job.settings, loaded.device)
+    if note:
+        job.say(note)
+    scheduler = build_scheduler(optimizer, job.settings, total)
+    run = _Run(loaded, model, method, job, optimizer, scheduler, total)
+    with run.ready(), _stop_signals() as stopped:
+        run.resume()
+        run.steps(stopped)
+    return run.finish(sum(p.numel() for p in trainable))
+
+
+class _Run:
+    """The moving parts of one training."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        model: Any,
+        method: Method,
+        job: TrainingJob,
+        optimizer: Optimizer,
+        scheduler: LRScheduler,
+        total: int,
+    ) -> None:
+        self.loaded, self.model, self.method, self.job = loaded, model, method, job
+        self.optimizer, self.scheduler, self.total = optimizer, scheduler, total
+        self.settings = job.settings
+        self.device = loaded.device
+        self.trainable = [p for p in model.parameters() if p.requires_grad]
+        self.progress = _Progress()
+        packed = self.settings.packing is not False and can_pack(model.get_base_model())
+        if self.settings.packing is True and not packed:
+            job.say(f"{loaded.name} cannot keep packed examples apart; padding instead")
+        self.packed = packed
+        self.builder = BatchBuilder(
+            rows=self.settings.per_device_train_batch_size,
+            longest=max(len(e.ids) for e in job.train),
+            packed=packed,
+            pad_id=loaded.renderer.pad_id,
+        )
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Training mode, packed attention and mixed precision for the length of the block."""
+        base = self.model.get_base_model()
+        if self.settings.gradient_checkpointing is True:
+            base.gradient_checkpointing_enable({"use_reentrant": False})
+        self.model.train()
+        attention = packed_attention_on(base) if self.packed else nullcontext()
+        low = self.loaded.dtype in (torch.bfloat16, torch.float16)
+        autocast = (
+            torch.autocast(self.device.type, dtype=self.loaded.dtype) if low else nullcontext()
+        )
+        with attention, autocast, fused_adapters(self.model):
+            try:
+                yield
+            finally:
+                self.model.eval()
+                if self.settings.gradient_checkpointing is True:
+                    base.gradient_checkpointing_disable()
+
+    def resume(self) -> None:
+        """Go on from the newest whole checkpoint, if there is one."""
+        found = checkpoints.newest(self.job.directory, self.job.say)
+        if found is None:
+            return
+        from peft import set_peft_model_state_dict
+
+        set_peft_model_state_dict(self.model, dict(found.adapter))
+        self.method.load_state(found.method)
+        self.optimizer.load_state_dict(dict(found.optimizer))
+        self.scheduler.load_state_dict(dict(found.scheduler))
+        checkpoints.set_random_state(found.rng)
+        self.progress = _Progress(
+            step=found.step,
+            tokens=int(found.progress["tokens"]),
+            seconds=found.progress["seconds"],
+            loss=found.progress["loss"],
+            peak_memory=int(found.progress["peak_memory"]),
+        )
+        self.job.say(f"{self.job.name}: resumed at step {found.step} of {self.total}")
+
+    def steps(self, stopped: Callable[[], bool]) -> None:
+        """Every optimizer step that is still to do."""
+        settings, progress = self.settings, self.progress
+        per_epoch = self.total / max(settings.num_train_epochs, 1e-9)
+        for number, indices in enumerate(steps_of(self.job, self.total), start=1):
+            if number <= progress.step:
+                continue
+            began = time.perf_counter()
+            loss, norm, tokens, answers = self.step([self.job.train[i] for i in indices], number)
+            rate = float(self.scheduler.get_last_lr()[0])
+            self.scheduler.step()
+            progress.step, progress.loss = number, loss
+            progress.tokens += tokens
+            progress.seconds += time.perf_counter() - began
+            progress.peak_memory = max(progress.peak_memory, self.memory())
+            self.job.on_step(
+                TrainingStep(
+                    step=number,
+                    epoch=number / per_epoch,
+                    loss=loss,
+                    learning_rate=rate,
+                    grad_norm=norm,
+                    tokens=tokens,
+                    answer_tokens=answers,
+                    seconds=time.perf_counter() - began,
+                    memory_bytes=self.memory(),
+                    validation_loss=self.validate(number),
+                )
+            )
+            if stopped():
+                self.save()
+                raise Interrupted(
+                    f"{self.job.name}: stopped at step {number} of {self.total}; checkpoint kept",
+                    hint="run the same command again to go on from there",
+                )
+            if settings.save_steps and number % settings.save_steps == 0 and number < self.total:
+                self.save()
+
+    def step(self, examples: list[Encoded], number: int) -> tuple[float, float, int, int]:
+        """One optimizer step: (loss per answer token, gradient norm, tokens, answer tokens)."""
+        answers = sum(e.answer_tokens for e in examples)
+        total = torch.zeros((), device=self.device)
+        tokens = 0
+        for batch in self.builder.micro_batches(examples):
+            nll = answer_nll(
+                self.model,
+                batch.to(self.device),
+                label_smoothing=self.settings.label_smoothing_factor,
+            )
+            (nll / answers).backward()
+            total += nll.detach()
+            tokens += batch.tokens
+        loss = float(total) / answers
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"{self.job.name}: the loss is {loss} at step {number}",
+                hint="lower training.learning_rate; checkpoints up to here are kept",
+            )
+        self.method.precondition(number)
+        limit = self.settings.max_grad_norm or math.inf
+        norm = float(torch.nn.utils.clip_grad_norm_(self.trainable, limit))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.method.after(number)
+        return loss, norm, tokens, answers
+
+    def validate(self, number: int) -> float | None:
+        """Loss per answer token on the validation part, where this step asks for it."""
+        every = self.settings.eval_steps
+        due = number == self.total or (bool(every) and number % int(every or 1) == 0)
+        if not self.job.validation or not due or self.settings.eval_strategy == "no":
+            return None
+        self.model.eval()
+        whole = [
+            batch
+            for start in range(0, len(self.job.validation), 64)
+            for batch in self.builder.micro_batches(self.job.validation[start : start + 64])
+        ]
+        loss = answer_loss(self.model, whole, self.device)
+        self.model.train()
+        return loss
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment."""
+        from peft import get_peft_model_state_dict
+
+        progress = self.progress
+        checkpoints.save(
+            self.job.directory,
+            checkpoints.Checkpoint(
+                step=progress.step,
+                adapter=get_peft_model_state_dict(self.model),
+                method=self.method.state(),
+                optimizer=self.optimizer.state_dict(),
+                scheduler=self.scheduler.state_dict(),
+                rng=checkpoints.random_state(),
+                progress={
+                    "tokens": progress.tokens,
+                    "seconds": progress.seconds,
+                    "loss": progress.loss,
+                    "peak_memory": progress.peak_memory,
+                },
+            ),
+            keep=self.settings.save_total_limit or 2,
+        )
+
+    def memory(self) -> int:
+        """Bytes: the peak on the GPU, or what this process holds on the host."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.max_memory_allocated(self.device))
+        return int(psutil.Process(os.getpid()).memory_info().rss)
+
+    def finish(self, parameters: int) -> Adapter:
+        """Write the adapter and say what it cost."""
+        directory = self.job.directory / "adapter"
+        self.model.save_pretrained(str(directory), safe_serialization=True)
+        self.loaded.renderer.tokenizer.save_pretrained(str(directory))
+        weights = directory / "adapter_model.safetensors"
+        return Adapter(
+            name=self.job.name,
+            method=self.method.name,
+            directory=directory,
+            base=self.loaded.name,
+            trainable_parameters=parameters,
+            bytes=weights.stat().st_size,
+            seconds=self.progress.seconds,
+            peak_memory_bytes=self.progress.peak_memory,
+            tokens=self.progress.tokens,
+            steps=self.progress.step,
+            final_loss=self.progress.loss,
+        )
+
+
+def _check(loaded: Loaded, job: TrainingJob) -> None:
+    """Refuse by name what would train nothing, or something else than was meant."""
+    if not job.train:
+        raise DataError(
+            "there is nothing to train on: the training part is empty",
+            hint="see the rejected rows, or raise data.rows",
+        )
+    longest = max(len(e.ids) for e in job.train)
+    if longest > loaded.context:
+        raise DataError(
+            f"an example of {longest} tokens does not fit the {loaded.context} of {loaded.name}",
+            hint="lower training.max_length, so that over-long rows are set aside",
+        )
+    ends = loaded.renderer.stop_ids
+    unended = sum(1 for e in job.train if e.ids[-1] not in ends)
+    if unended:
+        raise DataError(
+            f"{unended} training examples do not end with the end-of-turn token",
+            hint="the model would not learn to stop; check the chat template",
+        )
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """SIGINT and SIGTERM ask the loop to stop at the end of its step, with a checkpoint."""
+    stopped = False
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        if stopped:  # a second Ctrl-C means it
+            raise KeyboardInterrupt
+        stopped = True
+
+    try:
+        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever owns it decides
+        before = {}
+    try:
+        yield lambda: stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

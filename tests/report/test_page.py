@@ -1,0 +1,357 @@
+"""The page says the verdict first, tells everything the store knows, and needs nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tunesmith.errors import StoreError
+from tunesmith.records import Answer, Comparison, Verdict
+from tunesmith.report.background import settings
+from tunesmith.report.cases import cases
+from tunesmith.report.drawing import draw_dot
+from tunesmith.report.evidence import confusions, curves
+from tunesmith.report.facts import Facts, gather
+from tunesmith.report.page import page, render
+from tunesmith.report.verdicts import forests, opening
+from tunesmith.store.nouns import GoldCheck, Status
+from tunesmith.store.store import Store
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def sentence(comparison: Comparison) -> str:
+    return f"{comparison.b} is <said> to be {comparison.verdict} against {comparison.a}."
+
+
+@pytest.fixture(scope="module")
+def facts(filled: Any) -> Facts:
+    """What the filled store knows."""
+    return gather(filled.store, filled.run_id)
+
+
+@pytest.fixture(scope="module")
+def report(filled: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the filled store, with graphs drawn."""
+    out = tmp_path_factory.mktemp("report") / "deep" / "report.html"
+    return render(
+        filled.store,
+        filled.run_id,
+        out,
+        sentence=sentence,
+        draw=lambda text: draw_dot("digraph { a -> b }") if "do all" in text else None,
+    )
+
+
+class Outline(HTMLParser):
+    """Headings, ids, table captions, and every address that a page refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: list[int] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.tables = self.captions = 0
+        self.depth: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if len(tag) == 2 and tag[0] == "h" and tag[1].isdigit():
+            self.levels.append(int(tag[1]))
+        self.tables += tag == "table"
+        self.captions += tag == "caption"
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            if name in ("src", "href", "action", "data", "srcset", "poster"):
+                self.addresses.append(value or "")
+
+
+def outline(html: str) -> Outline:
+    parser = Outline()
+    parser.feed(html)
+    return parser
+
+
+def test_headings_are_in_order_and_every_table_has_a_caption(report: Path) -> None:
+    found = outline(report.read_text("utf-8"))
+    assert found.levels[0] == 1
+    assert found.levels.count(1) == 1
+    for above, below in zip(found.levels, found.levels[1:], strict=False):
+        assert below <= above + 1
+    assert found.tables == found.captions > 10
+    assert len(set(found.ids)) == len(found.ids)
+
+
+def test_the_page_refers_to_nothing_outside_itself(report: Path) -> None:
+    html = report.read_text("utf-8")
+    found = outline(html)
+    assert all(address.startswith(("#", "data:")) for address in found.addresses)
+    assert {a[1:] for a in found.addresses if a.startswith("#")} <= set(found.ids)
+    assert "default-src 'none'" in html
+    assert html.count("<script>") == 2  # Plotly and ours; the data is JSON, not a script
+
+
+def test_what_a_model_wrote_cannot_become_part_of_the_page(report: Path) -> None:
+    html = report.read_text("utf-8")
+    assert "<script>alert(1)</script>" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "&lt;b&gt;with&lt;/b&gt;" in html
+    assert "is &lt;said&gt; to be" in html
+
+
+def test_verdict_comes_before_evidence_before_data_before_plan(report: Path) -> None:
+    html = report.read_text("utf-8")
+    parts = ("verdict", "evidence", "examples", "data", "plan", "repeat")
+    places = [html.index(f'<section id="{part}"') for part in parts]
+    assert places == sorted(places)
+    for words in (
+        "Yes: qlora got better.",
+        "1 of 12 test prompts also stands in training.",
+        "What weakens this",
+        "tunesmith run orgaccess --seed 7",
+        "3c1f9ab27d0e (with uncommitted changes)",
+        "a low rank wants ten times full tuning&#39;s rate",
+        "always the most common label",
+        "9f" * 32,
+    ):
+        assert words in html
+
+
+def test_no_evidence_says_what_it_would_have_taken(facts: Facts) -> None:
+    [better, nothing] = opening(facts, sentence).cards
+    assert better.kind == "better"
+    assert ("Answers that changed", "10 fixed, 1 broken") in better.facts
+    assert not any("settle" in name for name, _ in better.facts)
+    assert nothing.word == "No evidence"
+    assert ("Smallest difference this test could show", "41.0 points") in nothing.facts
+    assert ("Examples that would settle it", "about 87") in nothing.facts
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "headline"),
+    [
+        ((Verdict.BETTER, Verdict.BETTER), "Yes, it got better."),
+        ((Verdict.WORSE, Verdict.WORSE), "No, it got worse."),
+        ((Verdict.BETTER, Verdict.EQUIVALENT), "Yes: qlora got better."),
+        ((Verdict.BETTER, Verdict.WORSE), "Mixed: qlora got better, grit got worse."),
+        ((Verdict.WORSE, Verdict.NO_EVIDENCE), "No: qlora got worse."),
+        ((Verdict.EQUIVALENT, Verdict.EQUIVALENT), "It stayed the same."),
+        ((Verdict.EQUIVALENT, Verdict.NO_EVIDENCE), "There is no evidence that it got better."),
+    ],
+)
+def test_the_headline_claims_what_the_verdicts_say(
+    facts: Facts, verdicts: tuple[Verdict, Verdict], headline: str
+) -> None:
+    said = tuple(
+        replace(comparison, verdict=verdict)
+        for comparison, verdict in zip(facts.comparisons, verdicts, strict=False)
+    )
+    assert opening(replace(facts, comparisons=said), sentence).headline == headline
+
+
+def test_what_takes_the_ground_from_the_verdict_is_said_at_once(facts: Facts) -> None:
+    assert opening(facts, sentence).cautions == ()
+    broken = replace(facts, gold_checks=(GoldCheck("accuracy", 12, 0.5),))
+    assert "scorer accuracy" in opening(broken, sentence).cautions[0]
+    lucky = tuple(
+        replace(m, estimate=replace(m.estimate, value=0.9)) if m.variant == "tf-idf" else m
+        for m in facts.metrics
+    )
+    [caution] = opening(replace(facts, metrics=lucky), sentence).cautions
+    assert caution.startswith("The cheap baseline tf-idf, which needs no model, reaches 90.0%")
+
+
+def test_a_forest_puts_every_interval_where_it_belongs(facts: Facts) -> None:
+    for forest in forests(facts):
+        stated = [c for c in facts.comparisons if c.metric == forest.metric]
+        marks = dict(forest.ticks)
+        ends = sorted(marks)
+        unit = 100 if forest.unit == "percentage points" else 1
+        low, high = (float(marks[end].replace("−", "-")) / unit for end in (ends[0], ends[-1]))
+        assert low <= 0 <= high
+        for row, comparison in zip(forest.rows, stated, strict=True):
+            assert low <= comparison.ci[0] <= comparison.ci[1] <= high
+            for at, value in (
+                (row.dot, comparison.difference),
+                (row.low, comparison.ci[0]),
+                (row.low + row.width, comparison.ci[1]),
+                (forest.zero, 0.0),
+            ):
+                assert at == pytest.approx(100 * (value - low) / (high - low), abs=0.02)
+
+
+def test_confusion_counts_every_answer_once(facts: Facts) -> None:
+    from sklearn.metrics import confusion_matrix
+
+    gold = {t.example.id: t.example.label for t in facts.examples}
+    for grid in confusions(facts):
+        answers = facts.answers[grid.caption]
+        heads = list(grid.heads)
+        assert heads == ["full", "partial", "rejected", "unparsed"]
+        wanted = confusion_matrix(
+            [gold[a.example_id] for a in answers],
+            [a.label or "unparsed" for a in answers],
+            labels=heads,
+        )
+        shown = [[int(cell.value) for cell in cells] for _, _, cells in grid.rows]
+        assert shown == wanted[:3].tolist()
+
+
+def test_examples_are_sorted_into_fixed_broken_and_wrong(facts: Facts) -> None:
+    told = cases(facts, None)
+    assert told is not None
+    assert (told.variant, told.score) == ("qlora", "accuracy")
+    counts = {group.title: group.count for group in told.groups}
+    assert counts == {"Fixed": 10, "Broken": 1, "Wrong before and after": 1}
+    fixed = told.groups[0].cases[0]
+    states = {reply.variant: reply.state for reply in fixed.replies}
+    assert states["qlora"] == "right"
+    assert states["baseline"] != "right"
+
+
+def test_settings_that_differ_are_told_apart(facts: Facts) -> None:
+    rows = {(it.name, it.value): it.methods for it in settings(facts.plans)}
+    assert rows["rank", "16"] == ("qlora",)
+    assert rows["rank", "8"] == ("grit",)
+    assert rows["learning_rate", "0.0002"] == ()
+    assert rows["packing", "no"] == ()
+
+
+def test_curves_keep_first_and_last_step_and_stay_small(facts: Facts) -> None:
+    steps = facts.training["qlora"]
+    many = tuple(replace(steps[i % 60], step=i, loss=float("nan")) for i in range(50_000))
+    [line, *_] = curves(replace(facts, training={"qlora": many}))
+    assert line["x"][0] == 0
+    assert line["x"][-1] == 49_999
+    assert len(line["x"]) <= 1501
+    assert set(line["y"]) == {None}
+
+
+def test_a_run_that_has_only_begun_has_a_page_too(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        run = store.start_run("campus", runs=tmp_path)
+        html = page(gather(store, run.id), sentence)
+        assert "Nothing was compared yet." in html
+        store.finish_run(run.id, Status.INTERRUPTED, error="Stopped by <you>.")
+        html = page(gather(store, run.id), sentence)
+        assert "This run was interrupted." in html
+        assert "Stopped by &lt;you&gt;." in html
+        assert len(html) < 60_000  # without curves no Plotly
+        with pytest.raises(StoreError, match="no run begins with"):
+            render(store, "absent", tmp_path / "r.html", sentence=sentence)
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StoreError, match="cannot write the report"):
+            render(store, run.id, tmp_path / "file" / "r.html", sentence=sentence)
+
+
+def test_a_variant_may_be_called_like_a_method_of_a_mapping(facts: Facts) -> None:
+    """Jinja looks attributes up where a key is missing: `notes["copy"]` was `dict.copy`."""
+    names = {"majority": "copy", "tf-idf": "items"}
+    renamed = replace(
+        facts,
+        variants=tuple(
+            replace(v, name=names.get(v.name, v.name), description="") for v in facts.variants
+        ),
+        metrics=tuple(replace(m, variant=names.get(m.variant, m.variant)) for m in facts.metrics),
+        answers={names.get(name, name): given for name, given in facts.answers.items()},
+    )
+    html = page(renamed, sentence)
+    assert "built-in method" not in html
+    assert ">copy <" in html
+
+
+def test_a_score_between_is_neither_fixed_nor_broken(facts: Facts) -> None:
+    def worth(answers: tuple[Answer, ...], value: float) -> tuple[Answer, ...]:
+        return tuple(replace(a, scores={"rouge_l": value * a.scores["accuracy"]}) for a in answers)
+
+    answers = {name: worth(given, 0.6) for name, given in facts.answers.items()}
+    told = cases(replace(facts, answers=answers), None)
+    assert told is not None
+    assert told.score == "rouge_l"
+    assert [group.title for group in told.groups][:2] == ["Improved", "Worsened"]
+    states = {reply.variant: reply.state for reply in told.groups[0].cases[0].replies}
+    assert states["qlora"] == "partly"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, kept from talking to anybody."""
+    if CHROMIUM is None:
+        pytest.skip("no browser here: Debian has it as the package chromium")
+    quiet = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[f"--{name}" for name in quiet]
+        )
+        yield started
+        started.close()
+
+
+def opened(browser: Browser, report: Path, width: int, scheme: Any) -> tuple[Page, list[str]]:
+    """The report in a window of this width, and what the browser complained of or asked for."""
+    view = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    said: list[str] = []
+    view.on("console", lambda message: said.append(message.text))
+    view.on("pageerror", lambda error: said.append(str(error)))
+    view.on("request", lambda request: said.append(request.url))
+    view.goto(report.as_uri())
+    view.wait_for_selector("#curves .main-svg")
+    return view, said
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "light"), (390, "dark")])
+def test_a_browser_draws_it_in_peace(
+    browser: Browser, report: Path, width: int, scheme: str
+) -> None:
+    view, said = opened(browser, report, width, scheme)
+    assert said == [report.as_uri()]
+    assert view.evaluate("document.documentElement.scrollWidth") == width
+    assert view.locator("#curves .scatterlayer .trace").count() == 4
+    assert view.locator(".drawing svg").count() > 0
+    for table in view.locator("table").all():
+        wide = table.evaluate("t => t.closest('.scroll') !== null || t.offsetWidth <= innerWidth")
+        assert wide, "a table scrolls in its own box"
+    view.close()
+
+
+@pytest.mark.browser
+def test_dark_and_light_have_contrast_enough_to_read(browser: Browser, report: Path) -> None:
+    measure = """(selector) => {
+      const light = (colour) => {
+        const [r, g, b] = colour.match(/[\\d.]+/g).map(Number).slice(0, 3).map((v) => {
+          const s = v / 255; return s <= 0.04045 ? s / 12.92 : ((s + 0.055) / 1.055) ** 2.4; });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+      const seen = document.querySelector(selector);
+      const a = light(getComputedStyle(seen).color);
+      const b = light(getComputedStyle(document.body).backgroundColor);
+      return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); }"""
+    for scheme in ("light", "dark"):
+        view, _ = opened(browser, report, 1280, scheme)
+        # WCAG 2.2, 1.4.3: at least 4.5 to 1.
+        for selector in ("h1", ".lead", ".better .verdict", ".no-evidence .verdict", "small"):
+            assert view.evaluate(measure, selector) >= 4.5, (scheme, selector)
+        view.close()
+
+
+@pytest.mark.browser
+def test_paper_gets_everything_that_is_folded_on_the_screen(browser: Browser, report: Path) -> None:
+    view, _ = opened(browser, report, 1280, "dark")
+    folded = "document.querySelectorAll('details.on-paper[open]').length"
+    assert view.evaluate(folded) == 0
+    view.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert view.evaluate(folded) == 2
+    view.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert view.evaluate(folded) == 0
+    view.emulate_media(media="print")
+    background = view.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(255, 255, 255)"
+    assert view.pdf(format="A4").startswith(b"%PDF")
+    view.close()
