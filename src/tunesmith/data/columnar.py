@@ -5,6 +5,7 @@ A null and a NaN both come out as None: pandas writes the one for the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def _may_hold_nan(schema: Any) -> bool:
 
 def _without_nan(value: Any) -> Any:
     if isinstance(value, float):
-        return None if value != value else value
+        return None if math.isnan(value) else value
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -23,11 +23,11 @@ def looks_like_hub_id(path: str) -> bool:
 
 def resolve_revision(path: str, revision: str | None) -> str:
     """The commit (40 hex digits) that `revision` of the data set stands for now."""
-    import httpx
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's
         GatedRepoError,
         HfHubHTTPError,
+        HTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -50,7 +50,7 @@ def resolve_revision(path: str, revision: str | None) -> str:
             f"{name}: the hub knows no revision {revision!r} of it.",
             hint="Name a branch, a tag or a commit of the data set, or leave it out.",
         ) from error
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (HfHubHTTPError, HTTPError, OSError) as error:
         raise DataError(
             f"{path}: no file of this name is here, and the hub cannot be asked: {_short(error)}",
             hint="Check the path, or the network (HF_ENDPOINT, proxies), or use a local copy.",
@@ -63,12 +63,12 @@ def resolve_revision(path: str, revision: str | None) -> str:
 def read_hub(source: Source, revision: str) -> Iterator[RawRow]:
     """Rows of the hub data set that `source.path` names, at the commit `revision`."""
     import datasets
-    import httpx
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     name, _, configuration = str(source.path).partition(":")
     try:
         loaded = datasets.load_dataset(name, configuration or None, revision=revision)
-    except (datasets.exceptions.DatasetsError, ValueError, OSError, httpx.HTTPError) as error:
+    except (datasets.exceptions.DatasetsError, ValueError, OSError, HTTPError) as error:
         raise DataError(
             f"{source.path}: cannot be loaded from the hub: {_short(error)}",
             hint="Check the configuration (owner/name:configuration) and the network.",

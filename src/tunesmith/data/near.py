@@ -2,8 +2,8 @@
 
 Two prompts are near-duplicates where the sets of their 5-character shingles (lower case, runs of
 anything but letters and digits made one blank) have a Jaccard similarity of at least 0.8. Shingles
-that stand in more than a quarter of all prompts, such as an instruction that every prompt repeats, say
-nothing about likeness and are left out first; the system message is left out for the same reason.
+that stand in more than a quarter of all prompts, such as an instruction that every prompt repeats,
+say nothing about likeness and are left out first, as is the system message.
 
 Candidates: Broder 1997 (doi:10.1109/SEQUEN.1997.666900), banded as in Leskovec, Rajaraman, Ullman,
 *Mining of Massive Datasets*, section 3.4. With 16 bands of 4 hashes a pair of similarity 0.8
@@ -18,7 +18,7 @@ these sixty lines of numpy do 50,000 prompts in some seconds and need no further
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ _NOT_WORD = re.compile(r"[\W_]+")
 class _Index:
     """Texts with their signatures: (texts, BANDS * ROWS); an empty text never matches."""
 
-    codes: tuple[Words, ...]  # distinct shingles of each text, sorted
+    codes: tuple[Words, ...]  # shingles of each text
     signatures: Words
     filled: npt.NDArray[np.bool_]
 
@@ -103,7 +103,8 @@ def _search(ours: _Index, theirs: _Index) -> npt.NDArray[np.bool_]:
 
 
 def _jaccard(a: Words, b: Words) -> float:
-    if not THRESHOLD * max(len(a), len(b)) <= min(len(a), len(b)):
+    a, b = np.unique(a), np.unique(b)
+    if THRESHOLD * max(len(a), len(b)) > min(len(a), len(b)):
         return 0.0
     shared = len(np.intersect1d(a, b, assume_unique=True))
     return shared / (len(a) + len(b) - shared)
@@ -123,14 +124,16 @@ def _index(texts: Sequence[str], boilerplate: Words) -> _Index:
     codes: list[Words] = []
     signatures = np.zeros((len(texts), BANDS * ROWS), dtype=np.uint32)
     for start in range(0, len(texts), CHUNK):
-        chunk = [_kept(c, boilerplate) for c in _shingles(texts[start : start + CHUNK])]
+        flat, owners = _shingles(texts[start : start + CHUNK])
+        kept = ~_among(flat, boilerplate)
+        flat, owners = flat[kept], owners[kept]
+        filled, edges = np.unique(owners, return_index=True)
+        chunk = [np.zeros(0, dtype=np.uint32)] * len(texts[start : start + CHUNK])
+        for owner, part in zip(filled.tolist(), np.split(flat, edges[1:]), strict=False):
+            chunk[owner] = part
         codes.extend(chunk)
-        lengths = np.array([len(c) for c in chunk])
-        filled = np.flatnonzero(lengths)
         if not len(filled):
             continue
-        flat = np.concatenate(chunk)
-        edges = np.concatenate(([0], np.cumsum(lengths[filled])[:-1]))
         for h, (a, b) in enumerate(zip(multipliers, offsets, strict=True)):
             hashed = flat * a  # modulo 2^32, as is the sum
             hashed += b
@@ -138,38 +141,48 @@ def _index(texts: Sequence[str], boilerplate: Words) -> _Index:
     return _Index(tuple(codes), signatures, np.array([len(c) > 0 for c in codes], dtype=np.bool_))
 
 
-def _kept(codes: Words, boilerplate: Words) -> Words:
-    return codes[~np.isin(codes, boilerplate)] if len(boilerplate) else codes
+def _among(codes: Words, few: Words) -> npt.NDArray[np.bool_]:
+    """Whether each code is among a few: a table of its low 20 bits answers most at once."""
+    low = np.uint32(2**20 - 1)
+    table = np.zeros(2**20, dtype=np.bool_)
+    table[few & low] = True
+    hits: npt.NDArray[np.bool_] = table[codes & low]
+    hits[hits] = np.isin(codes[hits], few)
+    return hits
 
 
 def _boilerplate(texts: Sequence[str]) -> Words:
     """Shingles that stand in too many of the texts, told from evenly spread ones of them."""
     if len(texts) < FEWEST:
         return np.zeros(0, dtype=np.uint32)
-    step = max(1, len(texts) // SAMPLE)
-    sample = list(_shingles(texts[::step]))
-    codes, counts = np.unique(np.concatenate(sample), return_counts=True)
+    sample = texts[:: max(1, len(texts) // SAMPLE)]
+    seen = [np.unique(_shingles([text])[0]) for text in sample]
+    codes, counts = np.unique(np.concatenate(seen), return_counts=True)
     share = COMMON if len(texts) >= FEW else COMMON_IN_FEW
     return codes[counts > share * len(sample)]
 
 
-def _shingles(texts: Sequence[str]) -> Iterator[Words]:
-    """Distinct 5-character shingles of each text as mixed 32-bit codes, sorted.
+def _shingles(texts: Sequence[str]) -> tuple[Words, npt.NDArray[np.intp]]:
+    """All 5-character shingles of the texts as mixed 32-bit codes, and whose each one is.
 
     A text shorter than a shingle is one shingle, padded with blanks.
     """
-    for text in texts:
-        points = np.frombuffer(text.ljust(SHINGLE).encode("utf-32-le", "replace"), dtype=np.uint32)
-        count = len(points) - SHINGLE + 1
-        code = np.zeros(count, dtype=np.uint32)
-        for k in range(SHINGLE):
-            code = code * np.uint32(0x01000193) ^ points[k : k + count]  # FNV-1 over code points
-        code ^= code >> np.uint32(16)
-        code *= np.uint32(0x85EBCA6B)  # finaliser of MurmurHash3
-        code ^= code >> np.uint32(13)
-        code *= np.uint32(0xC2B2AE35)
-        code ^= code >> np.uint32(16)
-        yield np.unique(code)
+    padded = [text.ljust(SHINGLE) for text in texts]
+    joined = "".join(padded).encode("utf-32-le", "replace")
+    points = np.frombuffer(joined, dtype=np.uint32)
+    code = np.zeros(len(points) - SHINGLE + 1, dtype=np.uint32)
+    for k in range(SHINGLE):
+        code = code * np.uint32(0x01000193) ^ points[k : k + len(code)]  # FNV-1 over code points
+    code ^= code >> np.uint32(16)
+    code *= np.uint32(0x85EBCA6B)  # finaliser of MurmurHash3
+    code ^= code >> np.uint32(13)
+    code *= np.uint32(0xC2B2AE35)
+    code ^= code >> np.uint32(16)
+    lengths = np.array([len(text) for text in padded])
+    owners = np.repeat(np.arange(len(texts)), lengths)
+    # A shingle must end in the text in which it begins.
+    inside = owners[: len(code)] == owners[SHINGLE - 1 :]
+    return code[inside], owners[: len(code)][inside]
 
 
 def _hash_family(count: int) -> tuple[Words, Words]:

@@ -46,7 +46,8 @@ def resolve(source: Source) -> ResolvedSource:
         return _folder(source, local)
     if local.is_file():
         return _files(source, (local,))
-    found = sorted(p for p in map(Path, glob.glob(str(local), recursive=True)) if p.is_file())
+    matches = glob.glob(str(local), recursive=True)  # noqa: PTH207 - a pattern may be absolute
+    found = sorted(p for p in map(Path, matches) if p.is_file())
     if found:
         return _files(source, tuple(found))
     if hub.looks_like_hub_id(path) and local.suffix.lower() not in READERS:

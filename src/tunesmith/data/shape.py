@@ -130,7 +130,8 @@ def to_example(raw: RawRow, task: Task, shape: Shape | None, source: Source) -> 
         return Shaped(None, reject, _key_without_label(row, task, error.label), None, error.label)
     except RowError as error:
         return Shaped(None, Reject(raw.place, error.reason, raw.row))
-    return Shaped(example, None, example.prompt_key, draft.raw_label)
+    repaired = draft.raw_label if draft.raw_label != draft.label else None
+    return Shaped(example, None, example.prompt_key, repaired)
 
 
 def as_chat(row: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:

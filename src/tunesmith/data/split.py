@@ -95,7 +95,8 @@ def _groups(examples: Sequence[Example], seed: int) -> tuple[list[_Group], list[
     by_prompt: dict[str, list[Example]] = {}
     for example in examples:
         by_prompt.setdefault(example.prompt_key, []).append(example)
-    free, fixed = [], []
+    free: list[_Group] = []
+    fixed: list[_Group] = []
     for key, rows in by_prompt.items():
         tested = tuple(e for e in rows if e.meta.get("role") == "test")
         group = _Group(_rank(seed, key), tested or tuple(rows), _stratum(tested or rows))

@@ -12,9 +12,10 @@ from tunesmith.errors import EvaluationError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Numbers = Sequence[float] | Sequence[bool] | Floats | Bools
 
 
-def finite(values: Sequence[float] | Floats | Bools, what: str = "values") -> Floats:
+def finite(values: Numbers, what: str = "values") -> Floats:
     """`values` as float64, shape (n,); EvaluationError if there are none, or one is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
@@ -32,7 +33,7 @@ def finite(values: Sequence[float] | Floats | Bools, what: str = "values") -> Fl
     return array
 
 
-def paired(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> tuple[Floats, Floats]:
+def paired(a: Numbers, b: Numbers) -> tuple[Floats, Floats]:
     """Both sides as float64 of one length; EvaluationError where they do not pair."""
     left, right = finite(a, "values of a"), finite(b, "values of b")
     if left.size != right.size:

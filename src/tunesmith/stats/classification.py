@@ -2,9 +2,8 @@
 
 Labels are indices 0..K-1; a prediction may also be K: it could not be read ("unparsed"), which is
 a wrong answer with a column of its own. Macro and weighted F1 average over the classes that have a
-gold row: scikit-learn's `f1_score(labels=<those>, zero_division=0)`. A class nobody was asked for
-has no F1, and its false alarms already lower the precision of nothing but itself and the recall of
-the class they were taken from.
+gold row: scikit-learn's `f1_score(labels=<those>, zero_division=0)`. A class without a gold row
+has no F1 here; answers that name it wrongly lower the recall of the class they should have named.
 
 Everything corpus-wide follows from how often each cell (gold, a's answer, b's answer) occurs.
 Resampling examples is a multinomial draw of those counts, and exchanging the two answers of a

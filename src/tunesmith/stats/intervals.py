@@ -71,10 +71,8 @@ def newcombe_paired(
     low_b, high_b = wilson(right_b, n, confidence)
     margins = right_a * (n - right_a) * right_b * (n - right_b)
     cross = both * neither - only_a * only_b
-    if cross > 0:  # the continuity correction never turns a positive correlation over
-        corrected = max(cross - n / 2, 0.0)
-    else:
-        corrected = float(cross)
+    # The continuity correction never turns a positive correlation over.
+    corrected = max(cross - n / 2, 0.0) if cross > 0 else float(cross)
     phi = corrected / math.sqrt(margins) if margins else 0.0
     difference = p_b - p_a
     down_b, up_b = p_b - low_b, high_b - p_b
@@ -160,6 +158,15 @@ def bootstrap(
     )
 
 
+@lru_cache(maxsize=4)
+def _times_drawn(n: int, replicates: int, seed: int) -> Floats:
+    """How often each of n rows stands in each resample, shape (B, n): the same for all metrics."""
+    drawn = np.random.default_rng(seed).integers(0, n, (replicates, n), dtype=np.int64)
+    drawn += n * np.arange(replicates)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=replicates * n).astype(np.float64)
+    return times.reshape(replicates, n)
+
+
 def bootstrap_mean(
     values: Sequence[float] | Floats, *, replicates: int = 2000, seed: int = 0
 ) -> Bootstrap:
@@ -167,14 +174,17 @@ def bootstrap_mean(
     array = finite(values)
     n = array.size
     _check(n, replicates)
-    rng = np.random.default_rng(seed)
     rows = max(1, BLOCK // n)
-    blocks = []
-    for start in range(0, replicates, rows):
-        drawn = rng.integers(0, n, (min(rows, replicates - start), n), dtype=np.int32)
-        blocks.append(array[drawn].mean(axis=1))
+    if replicates <= rows:
+        means = _times_drawn(n, replicates, seed) @ array / n
+    else:
+        rng = np.random.default_rng(seed)
+        sizes = [min(rows, replicates - start) for start in range(0, replicates, rows)]
+        means = np.concatenate(
+            [array[rng.integers(0, n, (k, n), dtype=np.int32)].mean(axis=1) for k in sizes]
+        )
     # The i-th leave-one-out mean is (sum - x_i) / (n - 1): its spread is that of x, turned over.
-    return Bootstrap(float(array.mean()), np.concatenate(blocks), acceleration(-array))
+    return Bootstrap(float(array.mean()), means, acceleration(-array))
 
 
 def bca(

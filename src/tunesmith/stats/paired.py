@@ -12,14 +12,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tunesmith.errors import EvaluationError
 from tunesmith.records import Interval
-from tunesmith.stats.arrays import Bools, Floats, paired
+from tunesmith.stats.arrays import Numbers, paired
 from tunesmith.stats.intervals import BLOCK
 
 ENUMERATED = 12  # differences up to which all 2^k sign patterns are counted
@@ -58,9 +57,7 @@ class McNemar:
         return (self.only_b - self.only_a) / self.n
 
 
-def mcnemar(
-    a: Sequence[bool] | Bools, b: Sequence[bool] | Bools, confidence: float = 0.95
-) -> McNemar:
+def mcnemar(a: Numbers, b: Numbers, confidence: float = 0.95) -> McNemar:
     """Exact McNemar test of two binary scores on the same examples (each 0 or 1, shape (n,))."""
     left, right = paired(a, b)
     for name, side in (("a", left), ("b", right)):
@@ -90,10 +87,9 @@ def mcnemar_table(
     p_mid = min(1.0, 2 * (float(bdtr(fewer, changed, 0.5)) - point / 2)) if changed else 1.0
     if only_a == only_b:
         p_mid = 1.0
-    if changed == 0:
-        ratio = math.nan
-    else:
-        ratio = only_b / only_a if only_a else math.inf
+    ratio = math.inf if changed else math.nan
+    if only_a:
+        ratio = only_b / only_a
     return McNemar(
         both, only_a, only_b, neither, p, p_mid, ratio, _odds_interval(only_a, only_b, confidence)
     )
@@ -123,9 +119,7 @@ class PairedT:
     ci: Interval
 
 
-def paired_t(
-    a: Sequence[float] | Floats, b: Sequence[float] | Floats, confidence: float = 0.95
-) -> PairedT:
+def paired_t(a: Numbers, b: Numbers, confidence: float = 0.95) -> PairedT:
     """t test of mean(b - a) = 0; EvaluationError below two examples or without any spread."""
     from scipy.special import stdtr, stdtrit
 
@@ -146,8 +140,8 @@ def paired_t(
 
 
 def permutation(
-    a: Sequence[float] | Floats,
-    b: Sequence[float] | Floats,
+    a: Numbers,
+    b: Numbers,
     *,
     replicates: int = 2000,
     seed: int = 0,
@@ -169,19 +163,21 @@ def permutation(
     if replicates < 1:
         raise EvaluationError(f"{replicates} permutations: at least one is needed")
     rng = np.random.default_rng(seed)
-    rows = max(1, BLOCK // d.size)
-    width = (d.size + 7) // 8
+    # Eight differences at a time: a random byte picks which of them flip, a table has their sum.
+    padded = np.pad(d, (0, -d.size % 8)).reshape(-1, 8)
+    patterns = np.arange(256)[:, None] >> np.arange(8) & 1
+    sums = padded @ patterns.T  # (bytes, 256)
+    place = np.arange(len(sums))
+    rows = max(1, BLOCK // len(sums))
     hits = 0
-    total = float(d.sum())
     for start in range(0, replicates, rows):
         count = min(rows, replicates - start)
-        bits = rng.integers(0, 256, (count, width), dtype=np.uint8)
-        flips = np.unpackbits(bits, axis=1, count=d.size).astype(np.float64)
-        hits += int(np.sum(np.abs(total - 2 * (flips @ d)) >= limit))
+        flipped = sums[place, rng.integers(0, 256, (count, len(sums)), dtype=np.uint8)].sum(axis=1)
+        hits += int(np.sum(np.abs(d.sum() - 2 * flipped) >= limit))
     return (1 + hits) / (1 + replicates)
 
 
-def cohen_dz(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
+def cohen_dz(a: Numbers, b: Numbers) -> float:
     """mean(b - a) / sd(b - a); EvaluationError where the differences have no spread."""
     left, right = paired(a, b)
     d = right - left

@@ -309,6 +309,9 @@ class _Run:
         directory = self.job.directory / "adapter"
         self.model.save_pretrained(str(directory), safe_serialization=True)
         self.loaded.renderer.tokenizer.save_pretrained(str(directory))
+        base = self.model.unload()
+        if hasattr(base, "peft_config"):
+            del base.peft_config  # the base is plain again: another training may stand on it
         weights = directory / "adapter_model.safetensors"
         return Adapter(
             name=self.job.name,

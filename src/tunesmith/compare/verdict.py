@@ -1,0 +1,228 @@
+"""Every pair of variants on every metric, corrected as families, each with a verdict.
+
+Pairs: the baseline against each other variant; each trained variant against each cheap baseline;
+each trained variant against each trained one after it.
+
+Families:
+1. *The question*: the primary metric on all rows, over all pairs. Holm holds the chance of any
+   false claim in it at alpha.
+2. *The other metrics* on all rows, over all pairs: one family of their own, Holm again. They are
+   asked once the primary one is answered, and do not make that answer dearer.
+3. *Exploration*: the primary metric on every slice, over all pairs. Benjamini and Hochberg hold
+   the share of false ones among the claims made; each carries a caveat that says so.
+
+A verdict is *better* or *worse* where the adjusted p is at most alpha and the interval excludes
+zero; else *equivalent* where a margin was given and the 1 - 2 alpha interval lies inside it; else
+*no evidence*. `detectable` and `needed` are at 80 % power (`settings.power`) and at the strictest
+level that the test may meet: alpha / tests of its family under Holm, plain alpha in exploration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tunesmith.compare import caveats
+from tunesmith.compare.facts import (
+    ALL,
+    BASELINE,
+    CHEAP,
+    LOWER_IS_BETTER,
+    CompareSettings,
+    TaskFacts,
+    Weaknesses,
+)
+from tunesmith.compare.measure import Measured, measure
+from tunesmith.compare.sheets import Board, lay_out
+from tunesmith.records import Answer, Comparison, Example, Verdict
+from tunesmith.stats.equivalence import within
+from tunesmith.stats.multiple import benjamini_hochberg, holm
+
+MOST_PERMUTATIONS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One test: a pair of variants, a metric, a slice."""
+
+    pair: tuple[str, str]
+    metric: str
+    part: str = ALL
+
+
+def pairs(variants: Sequence[str], cheap: frozenset[str] = CHEAP) -> list[tuple[str, str]]:
+    """Who is compared with whom, as (a, b): the verdict is said of b."""
+    names = list(variants)
+    others = [name for name in names if name != BASELINE]
+    trained = [name for name in others if name not in cheap]
+    found = [(BASELINE, name) for name in others] if BASELINE in names else []
+    found += [(name, one) for one in trained for name in others if name in cheap]
+    found += [(one, two) for i, one in enumerate(trained) for two in trained[i + 1 :]]
+    return found
+
+
+def compare(
+    variants: Mapping[str, Sequence[Answer]],
+    examples: Sequence[Example],
+    facts: TaskFacts,
+    settings: CompareSettings,
+    *,
+    weaknesses: Weaknesses | None = None,
+    twins: frozenset[str] = frozenset(),
+    slices: Sequence[str] = ("source",),
+    cheap: frozenset[str] = CHEAP,
+) -> list[Comparison]:
+    """Judge all pairs of `variants`, the question first, then the other metrics, then slices.
+
+    `twins`: ids of examples whose prompt stands in training; `slices`: keys of Example.meta;
+    `cheap`: names of variants that need no model. The families are in the module's docstring.
+    EvaluationError names what cannot be paired or scored; see `sheets.lay_out`.
+    """
+    board = lay_out(variants, examples, facts, slice_by=slices, twins=twins)
+    known = weaknesses or Weaknesses()
+    wanted = pairs(list(variants), cheap)
+    primary, *others = facts.names()
+    question = [Question(pair, primary) for pair in wanted]
+    further = [Question(pair, metric) for metric in others for pair in wanted]
+    exploration = [
+        Question(pair, primary, part)
+        for part in board.slices
+        if part != ALL
+        for pair in wanted
+        if _answered(board, pair, part)
+    ]
+    return [
+        *_family(board, question, holm, settings, weaknesses=known, primary=True),
+        *_family(board, further, holm, settings, weaknesses=known),
+        *_family(board, exploration, benjamini_hochberg, settings, weaknesses=known),
+    ]
+
+
+def _answered(board: Board, pair: tuple[str, str], part: str) -> bool:
+    """Whether both answered any row of a slice; one without such a row is not explored."""
+    a, b = (board.sheets[name].present for name in pair)
+    return bool((a & b & board.slices[part]).any())
+
+
+def _family(
+    board: Board,
+    questions: Sequence[Question],
+    adjust: Callable[[Sequence[float]], list[float]],
+    settings: CompareSettings,
+    *,
+    weaknesses: Weaknesses,
+    primary: bool = False,
+) -> list[Comparison]:
+    """Measure each question of a family, adjust their p together, judge each."""
+    strict = adjust is holm
+    # Ten times what the smallest step of Holm can tell apart, or a permutation never reaches it.
+    fine = math.ceil(10 * len(questions) / settings.alpha) if strict else 0
+    permutations = min(MOST_PERMUTATIONS, max(settings.replicates, fine))
+    measured = [
+        measure(board, q.pair, q.metric, q.part, settings, permutations=permutations)
+        for q in questions
+    ]
+    adjusted = adjust([m.p for m in measured])
+    level = settings.alpha / max(1, len(questions)) if strict else settings.alpha
+    note = (
+        ()
+        if strict
+        else (
+            f"Exploration of a slice, one of {len(questions)} such tests"
+            " (Benjamini-Hochberg): a hint to follow up, not a finding.",
+        )
+    )
+    return [
+        judge(
+            m,
+            q,
+            settings,
+            p_adjusted=p,
+            level=level,
+            primary=primary,
+            known=(*note, *caveats.of_rows(board, q.pair, q.part, weaknesses)),
+        )
+        for q, m, p in zip(questions, measured, adjusted, strict=True)
+    ]
+
+
+def compare_metric(
+    board: Board,
+    pair: tuple[str, str],
+    metric: str,
+    settings: CompareSettings,
+    *,
+    part: str = ALL,
+    weaknesses: Weaknesses | None = None,
+) -> Comparison:
+    """One pair on one metric and slice, as a family of one: the adjusted p is p."""
+    question = Question(pair, metric, part)
+    measured = measure(board, pair, metric, part, settings)
+    known = caveats.of_rows(board, pair, part, weaknesses or Weaknesses())
+    return judge(
+        measured,
+        question,
+        settings,
+        p_adjusted=measured.p,
+        level=settings.alpha,
+        primary=True,
+        known=known,
+    )
+
+
+def judge(
+    measured: Measured,
+    question: Question,
+    settings: CompareSettings,
+    *,
+    p_adjusted: float,
+    level: float,
+    primary: bool = False,
+    known: tuple[str, ...] = (),
+) -> Comparison:
+    """The verdict on one measured pair; `level`: the alpha that its power is reckoned at."""
+    verdict = decide(measured, p_adjusted, settings, question.metric in LOWER_IS_BETTER)
+    shown = verdict in (Verdict.BETTER, Verdict.WORSE)
+    needed = None
+    if verdict is Verdict.NO_EVIDENCE:
+        needed = measured.spread.needed(measured.difference, level, settings.power)
+        if needed is not None:  # what was not shown on n is not settled by n
+            needed = max(needed, measured.n + 1)
+    a, b = question.pair
+    return Comparison(
+        metric=question.metric,
+        a=a,
+        b=b,
+        slice=question.part,
+        n=measured.n,
+        value_a=measured.value_a,
+        value_b=measured.value_b,
+        difference=measured.difference,
+        ci=measured.ci,
+        test=measured.test,
+        p=measured.p,
+        p_adjusted=p_adjusted,
+        effect=measured.effect,
+        effect_name=measured.effect_name,
+        verdict=verdict,
+        detectable=(
+            None if shown else measured.spread.detectable(measured.n, level, settings.power)
+        ),
+        needed=needed,
+        discordant=measured.discordant,
+        primary=primary,
+        caveats=(*caveats.of_result(measured, verdict, p_adjusted, settings), *known),
+    )
+
+
+def decide(
+    measured: Measured, p_adjusted: float, settings: CompareSettings, lower_is_better: bool = False
+) -> Verdict:
+    """The rule of the module's docstring."""
+    low, high = measured.ci
+    if p_adjusted <= settings.alpha and (low > 0 or high < 0):
+        return Verdict.BETTER if (low > 0) is not lower_is_better else Verdict.WORSE
+    if settings.margin is not None and within(measured.narrow, settings.margin):
+        return Verdict.EQUIVALENT
+    return Verdict.NO_EVIDENCE

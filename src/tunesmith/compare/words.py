@@ -1,0 +1,102 @@
+"""A comparison in plain words and as JSON: sentences are made from figures, by rules."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tunesmith.compare.facts import ALL
+from tunesmith.records import Comparison, Verdict
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """The contract of `run --json` and `compare --json`; what is not finite is null."""
+    c = comparison
+    return {
+        "metric": c.metric,
+        "a": c.a,
+        "b": c.b,
+        "n": c.n,
+        "difference": _number(c.difference),
+        "ci": [_number(end) for end in c.ci],
+        "test": c.test,
+        "p": _number(c.p),
+        "p_adjusted": _number(c.p_adjusted),
+        "effect": _number(c.effect),
+        "verdict": c.verdict.value,
+        "effect_name": c.effect_name,
+        "slice": c.slice,
+        "value_a": _number(c.value_a),
+        "value_b": _number(c.value_b),
+        "detectable": None if c.detectable is None else _number(c.detectable),
+        "needed": c.needed,
+        "discordant": None if c.discordant is None else list(c.discordant),
+        "primary": c.primary,
+        "caveats": list(c.caveats),
+        "words": plain_words(c),
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def plain_words(comparison: Comparison) -> str:
+    """The verdict for anyone: what, on how many examples, how surely, what it could have missed."""
+    c = comparison
+    where = "" if c.slice == ALL else f" ({c.slice})"
+    share = c.discordant is not None
+    metric = c.metric.replace("_", " ")
+    on = f"on the same {c.n:,} example{'' if c.n == 1 else 's'}{where}"
+    values = f"{metric} {_value(c.value_b, share)} against {_value(c.value_a, share)}"
+    evidence = (
+        f"a difference of {_difference(c.difference, share)}"
+        f" ({_interval(c, share)}), {_p(c.p_adjusted)}"
+    )
+    if c.verdict is Verdict.BETTER:
+        said = f"{c.b} is better than {c.a}: {values} {on}, {evidence}."
+    elif c.verdict is Verdict.WORSE:
+        said = f"{c.b} is worse than {c.a}: {values} {on}, {evidence}."
+    elif c.verdict is Verdict.EQUIVALENT:
+        said = (
+            f"{c.b} and {c.a} are equivalent within the margin that matters: {values} {on},"
+            f" {evidence}."
+        )
+    else:
+        said = (
+            f"There is no evidence that {c.b} differs from {c.a}: {values} {on}, {evidence}."
+            f" {_missed(c, share)}"
+        )
+    return " ".join([said, *c.caveats])
+
+
+def _missed(c: Comparison, share: bool) -> str:
+    if c.detectable is None:
+        seen = "So few examples could not have shown any difference"
+    else:
+        size = _difference(c.detectable, share).lstrip("+")
+        seen = f"A difference below {size} would probably have gone unseen here"
+    if c.needed is None:
+        return f"{seen}."
+    return f"{seen}; about {c.needed:,} examples would settle one as large as was seen."
+
+
+def _value(value: float, share: bool) -> str:
+    return f"{100 * value:.1f}%" if share else f"{value:.3f}"
+
+
+def _difference(value: float, share: bool) -> str:
+    if not share:
+        return f"{value:+.3f}"
+    points = f"{100 * value:+.1f}"
+    return f"{points} percentage point{'' if points in ('+1.0', '-1.0') else 's'}"
+
+
+def _interval(c: Comparison, share: bool) -> str:
+    low, high = (100 * end if share else end for end in c.ci)
+    places = 1 if share else 3
+    return f"interval {low:+.{places}f} to {high:+.{places}f}"
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

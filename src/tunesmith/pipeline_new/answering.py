@@ -1,0 +1,134 @@
+"""The evaluation stage: every variant answers the same examples, the baseline first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tunesmith.pipeline.context import Context, Prepared
+from tunesmith.pipeline.training import Bases, base_identity, training_key
+from tunesmith.records import Adapter, Answer
+from tunesmith.store.files import read_answers
+from tunesmith.store.provenance import code_hash
+
+
+def cheap_answers(context: Context, data: Prepared) -> Iterator[tuple[str, list[Answer]]]:
+    """The answers of majority, lookup, TF-IDF and the like: variants like any other."""
+    from tunesmith.evaluate.cheap import cheap_baselines
+    from tunesmith.store.nouns import Variant
+
+    if not context.recipe.evaluation.cheap_baselines:
+        return
+    responders = cheap_baselines(context.task, data.splits.train, seed=context.recipe.seed)
+    for name, responder in responders.items():
+        about = (type(responder).__doc__ or "").strip().splitlines()[0]
+        context.store.record_variant(context.run.id, Variant(name, "cheap", about))
+        yield name, _answer(context, data, name, responder, {})
+
+
+def model_answers(
+    context: Context, data: Prepared, bases: Bases, variant: str, adapter: Adapter | None
+) -> list[Answer]:
+    """The answers of the base (`adapter` None) or of the base with an adapter on it.
+
+    They are written down as they come: an interrupted evaluation goes on where it was.
+    """
+    from tunesmith.evaluate.answer import ModelResponder
+    from tunesmith.models.load import with_adapter, without_adapter
+    from tunesmith.store.artefacts import fingerprint
+
+    recipe = context.recipe
+    settings = recipe.evaluation
+    four_bit = recipe.four_bit(variant if adapter is not None else None)
+    decoding = settings.decoding
+    if decoding == "auto":
+        decoding = "label_likelihood" if context.task.labels else "generate"
+    key = fingerprint(
+        {
+            "data": data.key,
+            "base": base_identity(context),
+            "four_bit": four_bit,
+            "adapter": None if adapter is None else training_key(context, data, variant),
+            "decoding": decoding,
+            "max_new_tokens": settings.max_new_tokens or context.task.max_new_tokens,
+            "code": code_hash("evaluate", "tasks", "models"),
+        }
+    )
+    found = context.artefacts.get("answers", key)
+
+    def build(directory: Path) -> dict[str, Any]:
+        file = directory / "answers.jsonl"
+        done = {answer.example_id: answer for answer in read_answers(file)}
+        if done:
+            context.listener.say(f"{variant}: {len(done):,} answers are there already")
+        loaded = bases.get(four_bit)
+        ready = loaded if adapter is None else with_adapter(loaded, adapter.directory)
+        try:
+            responder = ModelResponder(
+                ready,
+                context.task,
+                mode=decoding,
+                max_new_tokens=settings.max_new_tokens or context.task.max_new_tokens,
+                batch_size=settings.per_device_eval_batch_size,
+            )
+            with file.open("a", encoding="utf-8") as log:
+
+                def keep(answers: Sequence[Answer]) -> None:
+                    log.writelines(json.dumps(asdict(a)) + "\n" for a in answers)
+                    log.flush()
+
+                answers = _answer(context, data, variant, responder, done, keep)
+        finally:
+            if adapter is not None:
+                without_adapter(ready)
+        return {"answers": len(answers)}
+
+    directory = context.artefacts.publish("answers", key, build, resumable=True)
+    context.note_artefact(f"answers {variant}", key, directory, reused=found is not None)
+    answers = list(read_answers(directory / "answers.jsonl"))
+    context.store.record_answers(context.run.id, variant, answers)
+    return answers
+
+
+def _answer(
+    context: Context,
+    data: Prepared,
+    variant: str,
+    responder: Any,
+    done: Mapping[str, Answer],
+    keep: Callable[[Sequence[Answer]], None] = lambda _: None,
+) -> list[Answer]:
+    from tunesmith.evaluate.answer import evaluate
+
+    def sink(answers: Sequence[Answer]) -> None:
+        keep(answers)
+        context.store.record_answers(context.run.id, variant, answers)
+
+    return list(
+        evaluate(
+            data.splits.test,
+            responder,
+            context.task,
+            done=done,
+            sink=sink,
+            progress=lambda n, total: context.listener.progress(f"ask {variant}", n, total),
+        )
+    )
+
+
+def note_change(
+    context: Context, adapter: Adapter, before: Sequence[Answer], after: Sequence[Answer]
+) -> None:
+    """Say whether the adapter changed the model's answers; one that does not was not applied."""
+    old = {answer.example_id: answer.response for answer in before}
+    changed = [a for a in after if old.get(a.example_id) != a.response]
+    share = len(changed) / len(after) if after else 0.0
+    context.store.record_adapter(context.run.id, replace(adapter, changed_answers=share))
+    if share == 0.0:
+        context.listener.say(
+            f"{adapter.name}: the adapter changes none of {len(after)} answers; it has learned "
+            "nothing that shows, or it is not applied"
+        )

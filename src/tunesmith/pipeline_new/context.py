@@ -1,0 +1,95 @@
+"""What every stage of a run has at hand, and what the stages hand to one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from tunesmith.records import Comparison, Hardware, Metric, Quality, Run, Splits
+
+if TYPE_CHECKING:
+    from tunesmith.config import Recipe, Resolved
+    from tunesmith.store.artefacts import Artefacts
+    from tunesmith.store.store import Store
+    from tunesmith.tasks.base import Task
+
+BASELINE = "baseline"
+
+
+class Listener(Protocol):
+    """Whoever watches a run; the command line draws it."""
+
+    def stage(self, name: str) -> None:
+        """A stage begins."""
+        ...
+
+    def say(self, line: str) -> None:
+        """One line worth reading."""
+        ...
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Work in hand: `done` of `total`."""
+        ...
+
+
+class Silent:
+    """Nobody watches."""
+
+    def stage(self, name: str) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    def progress(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The data stage's result: the parts, what was found, and whose prompts stand in training."""
+
+    key: str
+    directory: Path
+    splits: Splits
+    quality: Quality
+    twins: frozenset[str]
+    repaired: frozenset[str]  # places of rows whose label was repaired
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that came to its end."""
+
+    id: str
+    recipe: str
+    report: Path
+    seconds: float
+    metrics: tuple[Metric, ...]
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclass(slots=True)
+class Context:
+    """What every stage of one run has at hand."""
+
+    resolved: Resolved
+    task: Task
+    store: Store
+    artefacts: Artefacts
+    run: Run
+    hardware: Hardware
+    listener: Listener
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe itself."""
+        return self.resolved.recipe
+
+    def note_artefact(self, stage: str, key: str, directory: Path, *, reused: bool) -> None:
+        """Write down which artefact a stage of this run stands on."""
+        from tunesmith.store.nouns import StageArtefact
+
+        artefact = StageArtefact(stage=stage, key=key, directory=directory, reused=reused)
+        self.store.record_artefact(self.run.id, artefact)

@@ -1,0 +1,99 @@
+"""The last two stages: compare the variants, and draw the report from the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.pipeline.context import Context, Prepared
+from tunesmith.records import Answer, Comparison, Metric
+
+if TYPE_CHECKING:
+    from tunesmith.compare import Weaknesses
+    from tunesmith.store.store import Store
+    from tunesmith.tasks.base import GoldCheck
+
+
+def judge(
+    context: Context, data: Prepared, answers: Mapping[str, Sequence[Answer]]
+) -> tuple[list[Metric], list[Comparison]]:
+    """Metrics of every variant, comparisons of every pair worth comparing; both into the store."""
+    from tunesmith.compare import CompareSettings, TaskFacts, compare, estimates
+    from tunesmith.store.nouns import GoldCheck as Checked
+    from tunesmith.tasks.base import gold_check
+
+    task, settings = context.task, context.recipe.evaluation
+    test = data.splits.test
+    checks = gold_check(task, test)
+    context.store.record_gold_checks(
+        context.run.id,
+        [Checked(c.metric, c.n, c.full_marks / max(c.n, 1), 1.0, c.failures) for c in checks],
+    )
+    facts = TaskFacts(metrics=task.metrics, labels=task.labels, primary=task.primary)
+    options = CompareSettings(
+        alpha=settings.alpha,
+        margin=settings.equivalence_margin,
+        replicates=settings.replicates,
+        seed=context.recipe.seed,
+    )
+    weaknesses = _weaknesses(context, data, gold_failures=_failed(checks, task.primary))
+    metrics = estimates(answers, test, facts, slice_by=settings.slice_by, twins=data.twins)
+    comparisons = compare(
+        answers,
+        test,
+        facts,
+        options,
+        weaknesses=weaknesses,
+        slices=settings.slice_by,
+        twins=data.twins,
+    )
+    context.store.record_metrics(context.run.id, metrics)
+    context.store.record_comparisons(context.run.id, comparisons)
+    return metrics, comparisons
+
+
+def _failed(checks: Sequence[GoldCheck], primary: str) -> int:
+    """Gold answers without full marks in the metric that the verdict is about."""
+    named = [c for c in checks if c.metric == primary]
+    return max((c.n - c.full_marks for c in named or checks[:1]), default=0)
+
+
+def _weaknesses(context: Context, data: Prepared, *, gold_failures: int) -> Weaknesses:
+    """What weakens a verdict on this test set, counted over its rows."""
+    from tunesmith.compare import Weaknesses
+
+    test = data.splits.test
+    trained = {e.prompt_key for e in data.splits.train}
+    exact = sum(1 for e in test if e.prompt_key in trained)
+    labels: dict[str, set[str]] = {}
+    for example in test:
+        labels.setdefault(example.prompt_key, set()).add(example.label or example.target)
+    repaired = set(data.repaired)
+    return Weaknesses(
+        leaked=exact,
+        leaked_near=len(data.twins) - exact,
+        duplicates=len(test) - len(labels),
+        contradicting=sum(1 for seen in labels.values() if len(seen) > 1),
+        dirty_labels=sum(1 for e in test if e.place in repaired),
+        gold_failures=gold_failures,
+    )
+
+
+def write_report(store: Store, run_id: str, task: str, out: Path | None = None) -> Path:
+    """Draw the report of a run from the store alone."""
+    from tunesmith.compare import plain_words
+    from tunesmith.report.drawing import draw_dot
+    from tunesmith.report.page import render
+    from tunesmith.report.tables import write
+    from tunesmith.tasks.dot import extract_graph
+
+    def draw(answer: str) -> str | None:
+        graph = extract_graph(answer)
+        return None if graph is None else draw_dot(graph)
+
+    page = out or store.run(run_id).directory / "report.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    render(store, run_id, page, sentence=plain_words, draw=draw if task == "dot_graph" else None)
+    write(store, run_id, page.parent / "tables")
+    return page

@@ -1,0 +1,190 @@
+"""The data stage: read, clean, sample, bound, divide, freeze."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tunesmith.errors import DataError
+from tunesmith.pipeline.context import Context, Prepared
+from tunesmith.store.files import read_quality, read_rejects
+from tunesmith.store.provenance import code_hash
+
+if TYPE_CHECKING:
+    from tunesmith.config import Resolved
+    from tunesmith.data.source import Source
+
+
+def prepare(context: Context) -> Prepared:
+    """Read, clean, sample, bound, divide; freeze the parts as an artefact."""
+    from tunesmith.data.freeze import read_splits
+    from tunesmith.data.read import resolve
+    from tunesmith.store.artefacts import fingerprint
+    from tunesmith.store.nouns import Dataset
+
+    recipe = context.recipe
+    sources = _sources(context)
+    key = fingerprint(
+        {
+            "pins": [resolve(source) for source in sources],
+            "data": recipe.data.model_dump(),
+            "task": [recipe.task, recipe.task_options],
+            "model": [recipe.model.name, recipe.model.revision, recipe.model.chat_template],
+            "max_length": recipe.training.max_length,
+            "eval_rows": recipe.evaluation.rows,
+            "seed": recipe.seed,
+            "code": code_hash("data", "tasks", "models/render.py"),
+        }
+    )
+    found = context.artefacts.get("data", key)
+    directory = context.artefacts.publish("data", key, lambda d: _build_data(context, sources, d))
+    context.note_artefact("data", key, directory, reused=found is not None)
+    facts = json.loads((directory / "facts.json").read_text("utf-8"))
+    splits = read_splits(directory)
+    quality = read_quality(facts["quality"])
+    context.store.record_dataset(
+        context.run.id,
+        Dataset(
+            name=recipe.name,
+            fingerprint=key,
+            splits=splits.sizes(),
+            quality=quality,
+            rejects=tuple(read_rejects(directory / "rejects.jsonl")),
+            reject_reasons=facts["reject_reasons"],
+            manifest=facts["pins"],
+        ),
+    )
+    twins = frozenset(facts["twins"])
+    context.store.record_examples(context.run.id, splits.test, twins=twins)
+    context.listener.say(
+        f"{quality.rows:,} rows: {quality.usable:,} usable, {quality.rejected:,} set aside; "
+        + ", ".join(f"{n:,} {part}" for part, n in splits.sizes().items())
+        + (f"; {len(twins):,} test prompts have a twin in training" if twins else "")
+    )
+    return Prepared(key, directory, splits, quality, twins, frozenset(facts["repaired"]))
+
+
+def _build_data(context: Context, sources: Sequence[Source], directory: Path) -> dict[str, Any]:
+    from tunesmith.data.check import check
+    from tunesmith.data.clean import clean, write_rejects
+    from tunesmith.data.freeze import write_splits
+    from tunesmith.data.sample import sample, within
+    from tunesmith.data.split import crossing, split, twins, withheld
+    from tunesmith.models.load import load_renderer
+
+    recipe = context.recipe
+    cleaned = clean(sources, context.task)
+    quality = check(cleaned, task=context.task)
+    divided = [e for e in cleaned.examples if e.meta.get("role") != "test"]
+    fixed = [e for e in cleaned.examples if e.meta.get("role") == "test"]
+    if recipe.data.rows is not None:
+        divided = list(sample(divided, recipe.data.rows, seed=recipe.seed))
+    examples = [*divided, *fixed]
+    lengths = load_renderer(recipe.model).lengths(examples)
+    bounded = within(examples, lengths, recipe.training.max_length)
+    if bounded.overlong and recipe.data.overlong == "keep":
+        first = bounded.overlong[0]
+        raise DataError(
+            f"{len(bounded.overlong)} examples are over training.max_length "
+            f"({recipe.training.max_length} tokens), the first is {first.place}",
+            hint="raise training.max_length, or let data.overlong: drop set them aside",
+        )
+    aside = withheld(bounded.examples)
+    parts = split(
+        bounded.examples,
+        validation=recipe.data.validation,
+        test=recipe.data.test,
+        seed=recipe.seed,
+    )
+    if recipe.evaluation.rows is not None:
+        parts = replace(parts, test=sample(parts.test, recipe.evaluation.rows, seed=recipe.seed))
+    rejects = [*cleaned.rejects, *bounded.overlong, *aside]
+    write_splits(directory, parts)
+    write_rejects(directory / "rejects.jsonl", rejects)
+    extra = crossing(aside)
+    quality = replace(
+        quality,
+        tokens=_length_facts(bounded.lengths),
+        findings=quality.findings + ((extra,) if extra else ()),
+    )
+    facts = {
+        "quality": asdict(quality),
+        "reject_reasons": dict(Counter(r.reason.split(" (")[0] for r in rejects)),
+        "twins": sorted(twins(parts.train, parts.test)),
+        "repaired": [repair.place for repair in cleaned.repairs],
+        "pins": {s.name: _pin(cleaned.resolved, s.name) for s in sources},
+    }
+    (directory / "facts.json").write_text(json.dumps(facts, default=str), "utf-8")
+    return {"sizes": parts.sizes(), "rejected": len(rejects)}
+
+
+def _sources(context: Context) -> list[Source]:
+    """The recipe's sources; a generated one is written to a file first, and read like any other."""
+    from tunesmith.data.generate import generate_rows
+    from tunesmith.data.source import Source
+    from tunesmith.store.artefacts import fingerprint
+
+    seed = context.recipe.seed
+    sources: list[Source] = []
+    for name, settings in context.recipe.data.sources.items():
+        if settings is None:
+            continue
+        path, rows = settings.path, settings.rows
+        if settings.generate is not None:
+            generator = settings.generate
+            part: Literal["train", "test"] = "test" if settings.role == "test" else "train"
+            count = rows or 1000
+            key = fingerprint([generator, part, count, seed, code_hash("data/generate")])
+
+            def build(
+                directory: Path, generator: str = generator, count: int = count, part: Any = part
+            ) -> dict[str, Any]:
+                with (directory / "rows.jsonl").open("w", encoding="utf-8") as file:
+                    for row in generate_rows(generator, count, seed, part):
+                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                return {"rows": count}
+
+            path = str(context.artefacts.publish("generated", key, build) / "rows.jsonl")
+        elif path is not None:
+            path = _beside(context.resolved, path)
+        sources.append(
+            Source(
+                name=name,
+                path=path,
+                split=settings.split,
+                revision=settings.revision,
+                fields=settings.fields,
+                licence=settings.licence,
+                role=settings.role,
+                rows=rows,
+            )
+        )
+    return sources
+
+
+def _beside(resolved: Resolved, path: str) -> str:
+    """A path as given; where nothing is there, as seen from the recipe's own folder."""
+    if Path(path).exists() or resolved.path is None:
+        return path
+    beside = resolved.path.parent / path
+    return str(beside) if beside.exists() else path
+
+
+def _pin(resolved: Sequence[Any], name: str) -> Any:
+    return next((asdict(pin) for pin in resolved if pin.source.name == name), None)
+
+
+def _length_facts(lengths: Sequence[int]) -> dict[str, float]:
+    ordered = sorted(lengths)
+    if not ordered:
+        return {}
+    return {
+        "mean": sum(ordered) / len(ordered),
+        "p50": float(ordered[len(ordered) // 2]),
+        "p99": float(ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]),
+        "max": float(ordered[-1]),
+    }

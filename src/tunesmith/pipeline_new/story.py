@@ -1,0 +1,151 @@
+"""The story, to be read from top to bottom: which stage runs when, and with what.
+
+    data ──▶ plan ──▶ train (once per method) ──▶ evaluate (once per variant) ──▶ compare ──▶ report
+
+A stage whose inputs did not change is not run again: its artefact is found by a fingerprint of all
+that went into it. What the stages find out is written into the store as they go, and the report
+reads it from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunesmith.errors import Interrupted, StoreError
+from tunesmith.pipeline.answering import cheap_answers, model_answers, note_change
+from tunesmith.pipeline.context import BASELINE, Context, Finished, Listener, Silent
+from tunesmith.pipeline.judging import judge, write_report
+from tunesmith.pipeline.planning import plan_variant
+from tunesmith.pipeline.preparing import prepare
+from tunesmith.pipeline.training import Bases, train_variant
+from tunesmith.records import Hardware, Run
+from tunesmith.store.provenance import command_line, git_state, versions
+
+if TYPE_CHECKING:
+    from tunesmith.config import Resolved
+    from tunesmith.store.store import Store
+
+
+def run_recipe(
+    resolved: Resolved, *, home: Path, listener: Listener | None = None, resume: bool = False
+) -> Finished:
+    """A recipe from its files to its report.
+
+    With `resume` the recipe's last unfinished run is taken up under its own id; without, a new
+    run begins, which still finds every stage that is done, and goes on inside one that was
+    interrupted. Whatever is raised, the run's state in the store says what became of it.
+    """
+    from tunesmith.models.hardware import find_hardware
+    from tunesmith.store.artefacts import Artefacts
+    from tunesmith.store.nouns import Status
+    from tunesmith.store.store import Store
+    from tunesmith.tasks.base import get_task
+
+    listener = listener or Silent()
+    for note in resolved.notes:
+        listener.say(note)
+    recipe = resolved.recipe
+    task = get_task(recipe.task, recipe.task_options)
+    with Store.open(home) as store:
+        hardware = find_hardware()
+        run = _begin(store, resolved, home, hardware, resume=resume)
+        context = Context(resolved, task, store, Artefacts(home), run, hardware, listener)
+        try:
+            return _story(context)
+        except (Interrupted, KeyboardInterrupt):
+            store.finish_run(run.id, Status.INTERRUPTED)
+            raise
+        except BaseException as error:
+            store.finish_run(run.id, Status.FAILED, error=str(error))
+            raise
+
+
+def plan_recipe(
+    resolved: Resolved, *, home: Path, listener: Listener | None = None
+) -> dict[str, Plan]:
+    """The plan of every variant, without training anything."""
+    from tunesmith.models.hardware import find_hardware
+    from tunesmith.store.artefacts import Artefacts
+    from tunesmith.tasks.base import get_task
+
+    recipe = resolved.recipe
+    task = get_task(recipe.task, recipe.task_options)
+    desk = Desk(
+        resolved, task, Artefacts(home), find_hardware(), listener or Silent()
+    )
+    data = prepare(desk)
+    return {variant: plan_variant(desk, data, variant) for variant in recipe.methods}
+
+
+def _story(context: Context) -> Finished:
+    """The whole way, once."""
+    from tunesmith.store.nouns import Status
+
+    listener, recipe = context.listener, context.recipe
+    listener.stage("data")
+    data = prepare(context)
+    listener.stage("plan")
+    for variant in recipe.methods:
+        context.store.record_plan(context.run.id, variant, plan_variant(context, data, variant))
+    listener.stage("baselines")
+    bases = Bases(context)
+    answers = dict(cheap_answers(context, data))
+    answers[BASELINE] = model_answers(context, data, bases, BASELINE, None)
+    for variant in recipe.methods:
+        listener.stage(variant)
+        adapter = train_variant(context, data, bases, variant)
+        answers[variant] = model_answers(context, data, bases, variant, adapter)
+        note_change(context, adapter, answers[BASELINE], answers[variant])
+    bases.release()
+    listener.stage("compare")
+    metrics, comparisons = judge(context, data, answers)
+    experiment = context.store.finish_run(context.run.id, Status.DONE)
+    listener.stage("report")
+    page = write_report(context.store, context.run.id, context.task.name)
+    return Finished(
+        id=context.run.id,
+        recipe=recipe.name,
+        report=page,
+        seconds=experiment.seconds or 0.0,
+        metrics=tuple(metrics),
+        comparisons=tuple(comparisons),
+    )
+
+
+def _begin(
+    store: Store, resolved: Resolved, home: Path, hardware: Hardware, *, resume: bool
+) -> Run:
+    """A new run, or the recipe's last unfinished one."""
+    from tunesmith.store.nouns import Provenance, Status
+
+    recipe = resolved.recipe
+    values = recipe.model_dump(mode="json")
+    if resume:
+        unfinished = [r for r in store.runs(recipe=recipe.name) if r.status != Status.DONE]
+        if not unfinished:
+            raise StoreError(
+                f"no run of {recipe.name} waits to be resumed", hint="run it without --resume"
+            )
+        if dict(unfinished[0].resolved) != values:
+            raise StoreError(
+                f"the recipe is not that of {unfinished[0].id} any more",
+                hint="run it without --resume: stages that did not change are found again",
+            )
+        return store.resume_run(unfinished[0].id)
+    revision, dirty = git_state()
+    return store.start_run(
+        recipe.name,
+        runs=home / "runs",
+        recipe_text=resolved.text,
+        resolved=values,
+        provenance=Provenance(
+            command=command_line(),
+            git_revision=revision,
+            git_dirty=dirty,
+            versions=versions(),
+            hardware=asdict(hardware),
+            seed=recipe.seed,
+        ),
+    )

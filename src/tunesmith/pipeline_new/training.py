@@ -1,0 +1,142 @@
+"""The training stage: one adapter for each variant, found where it was trained before."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.pipeline.context import Context, Prepared
+from tunesmith.records import Adapter, TrainingStep
+from tunesmith.store.files import read_adapter, read_steps
+from tunesmith.store.provenance import code_hash
+
+if TYPE_CHECKING:
+    from tunesmith.models.load import Loaded
+
+
+class Bases:
+    """The base model in memory, one at a time: a 4-bit one and a full one need not stand together."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._loaded: Loaded | None = None
+
+    def get(self, four_bit: bool) -> Loaded:
+        """The base, loaded now or earlier."""
+        from tunesmith.models.load import load
+
+        if self._loaded is None or self._loaded.quantised != four_bit:
+            self.release()
+            recipe = self.context.recipe
+            what = f"{recipe.model.name}{' in 4 bits' if four_bit else ''}"
+            self.context.listener.say(f"loading {what}")
+            self._loaded = load(recipe.model, four_bit=four_bit, hardware=self.context.hardware)
+        return self._loaded
+
+    def release(self) -> None:
+        """Let go of the base."""
+        self._loaded = None
+
+
+def train_variant(context: Context, data: Prepared, bases: Bases, variant: str) -> Adapter:
+    """Train one adapter, or find the one that an earlier run trained from the same inputs."""
+    from tunesmith.models.load import load_renderer
+    from tunesmith.train.loop import TrainingJob, count_steps, train
+    from tunesmith.train.method import get_method
+    from tunesmith.train.trackers import Trackers
+
+    recipe = context.recipe
+    settings = recipe.method_settings(variant)
+    method = get_method(recipe.methods[variant].method)
+    key = training_key(context, data, variant)
+    found = context.artefacts.get("adapter", key)
+    steps_file = "steps.jsonl"
+
+    def build(directory: Path) -> dict[str, Any]:
+        loaded = bases.get(recipe.four_bit(variant))
+        renderer = load_renderer(recipe.model)
+        total = count_steps(len(data.splits.train), settings)
+        trackers = Trackers(
+            settings.report_to,
+            run=f"{context.run.id}-{variant}",
+            directory=context.run.directory / "trackers",
+            settings=settings.model_dump(),
+            say=context.listener.say,
+        )
+        with (directory / steps_file).open("a", encoding="utf-8") as log:
+
+            def on_step(step: TrainingStep) -> None:
+                log.write(json.dumps(asdict(step)) + "\n")
+                log.flush()
+                context.store.record_training_steps(context.run.id, variant, [step])
+                if step.step % settings.logging_steps == 0:
+                    trackers.log(step)
+                context.listener.progress(f"train {variant}", step.step, total, _step_note(step))
+
+            job = TrainingJob(
+                name=variant,
+                train=renderer.examples(data.splits.train),
+                validation=renderer.examples(data.splits.validation),
+                settings=settings,
+                seed=recipe.seed,
+                directory=directory,
+                on_step=on_step,
+                say=context.listener.say,
+            )
+            try:
+                adapter = train(loaded, method, job)
+            finally:
+                trackers.close()
+        for checkpoint in directory.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+        facts = asdict(replace(adapter, method=recipe.methods[variant].method))
+        facts["directory"] = "adapter"
+        (directory / "adapter.json").write_text(json.dumps(facts), "utf-8")
+        return facts
+
+    directory = context.artefacts.publish("adapter", key, build, resumable=True)
+    context.note_artefact(f"adapter {variant}", key, directory, reused=found is not None)
+    adapter = read_adapter(directory, variant)
+    steps = list(read_steps(directory / steps_file))
+    context.store.record_training_steps(context.run.id, variant, steps)
+    context.store.record_adapter(context.run.id, adapter)
+    if found is not None:
+        context.listener.say(f"{variant}: trained before from the same inputs; taken as it is")
+    return adapter
+
+
+def base_identity(context: Context) -> dict[str, Any]:
+    """What tells one base from another: the settings, and the files where they are local."""
+    from tunesmith.models.load import base_path
+    from tunesmith.store.artefacts import hash_file
+
+    settings = context.recipe.model
+    folder = Path(base_path(settings.name))
+    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
+    hashes = {f.name: hash_file(f) for f in files} if folder.is_dir() else {}
+    return {"settings": settings.model_dump(), "files": hashes}
+
+
+def training_key(context: Context, data: Prepared, variant: str) -> str:
+    from tunesmith.store.artefacts import fingerprint
+
+    recipe = context.recipe
+    return fingerprint(
+        {
+            "data": data.key,
+            "base": base_identity(context),
+            "four_bit": recipe.four_bit(variant),
+            "method": recipe.methods[variant].method,
+            "settings": recipe.method_settings(variant).model_dump(exclude={"report_to"}),
+            "seed": recipe.seed,
+            "code": code_hash("train", "models"),
+        }
+    )
+
+
+def _step_note(step: TrainingStep) -> str:
+    rate = step.tokens / max(step.seconds, 1e-9)
+    return f"loss {step.loss:.3f}, {rate:,.0f} tokens/s, {step.memory_bytes / 2**30:.1f} GiB"
