@@ -27,7 +27,7 @@ EXAMPLE = st.builds(
 PART = st.lists(EXAMPLE, max_size=4).map(tuple)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.builds(Splits, PART, PART, PART))
 def test_round_trip(tmp_path: Path, splits: Splits) -> None:
     write_splits(tmp_path, splits)

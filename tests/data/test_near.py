@@ -19,9 +19,15 @@ def shingles(text: str) -> set[str]:
     return {plain[i : i + 5] for i in range(len(plain) - 4)}
 
 
+def likeness(x: set[str], y: set[str]) -> float:
+    if min(len(x), len(y)) < 0.7 * max(len(x), len(y)):
+        return 0.0  # below 0.7 by their sizes alone
+    shared = len(x & y)
+    return shared / (len(x) + len(y) - shared)
+
+
 def alike(a: str, b: str) -> bool:
-    x, y = shingles(a), shingles(b)
-    return len(x & y) >= 0.8 * len(x | y)
+    return likeness(shingles(a), shingles(b)) >= 0.8
 
 
 def sentences(seed: int, count: int) -> list[str]:
@@ -38,7 +44,8 @@ def test_agrees_with_all_pairs_on_planted_variants() -> None:
         for _ in range(draw.randint(0, 5)):
             words[draw.randrange(len(words))] = draw.choice(VOCABULARY)
         changed.append(" ".join(words))
-    expected = [any(alike(text, other) for other in base) for text in changed]
+    sets = [shingles(text) for text in base]
+    expected = [any(likeness(mine, s) >= 0.8 for s in sets) for mine in map(shingles, changed)]
     assert 100 < sum(expected) < 390
     assert near_duplicates(changed, base) == expected
 
@@ -49,10 +56,7 @@ def test_agrees_with_all_pairs_on_real_queries(shared_data: Path) -> None:
     random.Random(3).shuffle(queries)
     ours, known = queries[:200], queries[200:2200]
     sets = [shingles(text) for text in known]
-    best = []
-    for text in ours:
-        mine = shingles(text)
-        best.append(max(len(mine & s) / len(mine | s) for s in sets))
+    best = [max(likeness(mine, s) for s in sets) for mine in map(shingles, ours)]
     found = near_duplicates(ours, known)
     # Frequent shingles such as " the " are left out first: that moves a similarity a little.
     assert sum(found) > 3
@@ -61,9 +65,10 @@ def test_agrees_with_all_pairs_on_real_queries(shared_data: Path) -> None:
 
 
 def test_a_repeated_instruction_does_not_make_prompts_alike() -> None:
-    instruction = " ".join(VOCABULARY[:60])
+    draw = random.Random(4)
+    instruction = " ".join("".join(draw.choices("klmnopqrst", k=6)) for _ in range(300))
     texts = [f"{instruction} {text}" for text in sentences(5, 60)]
-    assert all(alike(texts[0], text) for text in texts[1:4] if len(text) < 520)
+    assert all(alike(texts[0], text) for text in texts[1:])
     assert not any(near_duplicates(texts[:30], texts[30:]))
     assert near_duplicates([texts[0].upper() + "!"], texts) == [True]
 
@@ -74,12 +79,27 @@ def test_case_and_punctuation_never_matter(text: str, others: list[str]) -> None
     assert found == [normalised(text) != ""]
 
 
-@given(st.lists(st.text(alphabet="ab c", max_size=12), max_size=8))
-def test_what_is_found_is_alike(texts: list[str]) -> None:
-    half = len(texts) // 2
-    for text, hit in zip(texts[:half], near_duplicates(texts[:half], texts[half:]), strict=True):
-        if hit and len(texts) < 5:
-            assert any(alike(text, other) for other in texts[half:])
+@given(
+    st.lists(st.text(alphabet="ab c", max_size=12), max_size=2),
+    st.lists(st.text(alphabet="ab c", max_size=12), max_size=2),
+)
+def test_few_texts_are_judged_by_the_definition_alone(ours: list[str], known: list[str]) -> None:
+    """Among fewer than five texts nothing is boilerplate: the plain Jaccard similarity decides."""
+    for text, hit in zip(ours, near_duplicates(ours, known), strict=True):
+        others = [other for other in known if normalised(other)] if normalised(text) else []
+        best = max((likeness(shingles(text), shingles(other)) for other in others), default=0.0)
+        assert hit == (best >= 0.8)
+
+
+@given(st.lists(st.sampled_from(VOCABULARY[:12]), min_size=3, max_size=12), st.randoms())
+def test_order_and_repetition_of_the_texts_do_not_matter(
+    words: list[str], draw: random.Random
+) -> None:
+    texts = [" ".join(draw.sample(words, k=len(words))) for _ in range(8)]
+    ours, known = texts[:4], texts[4:]
+    found = dict(zip(ours, near_duplicates(ours, known), strict=True))
+    again = near_duplicates(ours[::-1] * 2, known[::-1] * 3)
+    assert again == [found[text] for text in ours[::-1] * 2]
 
 
 def test_nothing_is_near_nothing() -> None:

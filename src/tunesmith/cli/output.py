@@ -1,4 +1,4 @@
-"""Printing: results on stdout, everything else on stderr; errors in two lines, never a traceback."""
+"""Printing: results on stdout, the rest on stderr; errors in two lines, never a traceback."""
 
 from __future__ import annotations
 

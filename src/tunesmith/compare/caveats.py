@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from tunesmith.compare.facts import ALL, UNPARSED, CompareSettings, Weaknesses
 from tunesmith.compare.measure import Measured
 from tunesmith.compare.sheets import Board, shared
 from tunesmith.records import Verdict
+from tunesmith.stats.arrays import Ints
 
 FEW_EXAMPLES = 50
 FEW_CHANGED = 10
 FEW_OF_CLASS = 10
 MANY_UNPARSED = 0.05
+MOST_NAMED = 5
 
 
 def of_rows(
@@ -27,33 +31,53 @@ def of_rows(
             f"{wanted - rows.size} of {wanted} examples are left out:"
             f" {pair[0]} or {pair[1]} gave no answer."
         )
-    if rows.size < FEW_EXAMPLES:
-        said.append(f"Only {_count(rows.size, 'test example')}.")
+    said += of_size(rows.size)
     if board.labels:
         gold = np.bincount(board.gold[rows], minlength=len(board.labels))
-        rare = [
-            f"{label} ({gold[i]})" for i, label in enumerate(board.labels) if gold[i] < FEW_OF_CLASS
-        ]
-        if rare:
-            said.append(f"Few examples of a class: {', '.join(rare)}.")
+        said += of_classes(dict(zip(board.labels, gold.tolist(), strict=True)))
     for name in pair:
         share = float(board.sheets[name].scores[UNPARSED][rows].mean())
         if share >= MANY_UNPARSED:
             said.append(f"{share:.0%} of {name}'s answers could not be read and count as wrong.")
-    twins = int(board.twins[rows].sum())
-    if twins == 0 and part == ALL:
-        twins = weaknesses.leaked
-    if twins:
-        said.append(f"{twins} of {rows.size} test prompts also {_stand(twins)} in training.")
-    return (*said, *of_data(weaknesses))
+    return (*said, *_of_twins(board, rows, part, weaknesses), *of_data(weaknesses))
+
+
+def _of_twins(board: Board, rows: Ints, part: str, weaknesses: Weaknesses) -> list[str]:
+    """Which prompts training has seen: row by row where that is known, else the counts."""
+    if board.twins.any():
+        seen = int(board.twins[rows].sum())
+        having = "has" if seen == 1 else "have"
+        said = f"{seen:,} of {rows.size:,} test prompts {having} a twin in training."
+        return [said] if seen else []
+    if part != ALL:
+        return []
+    said_of = []
+    if weaknesses.leaked:
+        k = weaknesses.leaked
+        said_of.append(f"{k:,} of {rows.size:,} test prompts also {_stand(k)} in training.")
+    if weaknesses.leaked_near:
+        k = weaknesses.leaked_near
+        said_of.append(f"{_count(k, 'test prompt')} nearly {_stand(k)} in training.")
+    return said_of
+
+
+def of_size(n: int) -> list[str]:
+    """Few examples at all."""
+    return [f"Only {_count(n, 'test example')}."] if n < FEW_EXAMPLES else []
+
+
+def of_classes(gold: Mapping[str, int]) -> list[str]:
+    """Classes of which there are few rows, or none."""
+    rare = sorted((k, label) for label, k in gold.items() if k < FEW_OF_CLASS)
+    named = [f"{label} ({k})" for k, label in rare[:MOST_NAMED]]
+    if len(rare) > MOST_NAMED:
+        named.append(f"and {len(rare) - MOST_NAMED} more")
+    return [f"Few examples of a class: {', '.join(named)}."] if rare else []
 
 
 def of_data(weaknesses: Weaknesses) -> tuple[str, ...]:
     """What is known to be wrong with the whole test set."""
     said = []
-    if weaknesses.leaked_near:
-        k = weaknesses.leaked_near
-        said.append(f"{_count(k, 'test prompt')} nearly {_stand(k)} in training.")
     if weaknesses.duplicates:
         k = weaknesses.duplicates
         said.append(

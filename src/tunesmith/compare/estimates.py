@@ -17,7 +17,7 @@ from tunesmith.compare.sheets import Board, Sheet, lay_out
 from tunesmith.records import Answer, Estimate, Example, Metric
 from tunesmith.stats.arrays import Floats, Ints, finite
 from tunesmith.stats.classification import AVERAGES, bootstrap_score, cells
-from tunesmith.stats.intervals import mean_interval, unseen_share, wilson
+from tunesmith.stats.intervals import few, mean_interval, unseen_share, wilson
 
 
 def estimates(
@@ -100,8 +100,15 @@ def _corpus(
     resampled = bootstrap_score(
         table, AVERAGES[metric], replicates=settings.replicates, seed=settings.seed
     )
+    n = int(rows.size)
+    low = high = value
     if resampled.error > 0:
-        return Estimate(value, rows.size, resampled.interval(settings.confidence))
+        low, high = resampled.interval(settings.confidence)
+    right = int(np.sum(given == board.gold[rows]))
+    odd = min(right, n - right)
+    if not few(odd, n):
+        return Estimate(value, n, (low, high))
     gold = np.bincount(board.gold[rows], minlength=len(board.labels)).astype(np.float64)
-    reach = corpus_reach(gold, metric, unseen_share(rows.size, settings.confidence))
-    return Estimate(value, rows.size, (max(0.0, value - reach), min(1.0, value + reach)))
+    reach = corpus_reach(gold, metric, unseen_share(n, settings.confidence, odd))
+    ends = max(0.0, min(low, value - reach)), min(1.0, max(high, value + reach))
+    return Estimate(value, n, ends)

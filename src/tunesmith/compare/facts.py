@@ -9,7 +9,7 @@ from tunesmith.errors import ConfigError
 BASELINE = "baseline"
 ALL = "all"
 WITHOUT_TWINS = "without twins"
-CHEAP = frozenset({"majority", "lookup", "tfidf", "tf-idf", "copy", "rule"})
+CHEAP = frozenset({"majority", "lookup", "tfidf", "tf-idf", "copy", "nearest", "rule"})
 ACCURACY, MACRO_F1, WEIGHTED_F1, UNPARSED = "accuracy", "macro_f1", "weighted_f1", "unparsed"
 CORPUS = frozenset({MACRO_F1, WEIGHTED_F1})
 LOWER_IS_BETTER = frozenset({UNPARSED})
@@ -85,7 +85,8 @@ class CompareSettings:
 class Weaknesses:
     """What is known to be wrong with the test data; counts of test rows.
 
-    `leaked` and `leaked_near`: the prompt, or nearly it, also stands in training; `duplicates`:
+    `leaked` and `leaked_near`: the prompt, or nearly it, also stands in training (not looked at
+    where the ids of such rows are handed in as `twins`, which says it of any slice); `duplicates`:
     rows after the first with one prompt; `contradicting`: prompts with several labels;
     `dirty_labels`: labels that had to be repaired; `gold_failures`: gold answers that the scorer
     itself does not give full marks.

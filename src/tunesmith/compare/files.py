@@ -3,32 +3,49 @@
 Each line is an object with `id`, `response`, and `target` or `label`. The two files are paired by
 id, scored by one scorer, and compared as variants are. Nothing is guessed: a line that cannot be
 read, an id that stands twice, a reference that is missing or differs between the files is an error
-that names the file and the line. Ids on one side only are left out, and counted.
+that names the file and the line. Ids on one side only are left out, and counted. A reference that
+both lines of an id hold is taken before one that only one of them does.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tunesmith.compare import caveats
 from tunesmith.compare.estimates import mean_estimate
 from tunesmith.compare.facts import CompareSettings
 from tunesmith.compare.measure import measure_scores
 from tunesmith.compare.verdict import Question, judge
 from tunesmith.compare.words import comparison_json
 from tunesmith.errors import ConfigError, DataError, EvaluationError
-from tunesmith.records import Comparison, Estimate
+from tunesmith.records import Comparison, Estimate, Verdict
 from tunesmith.stats.arrays import Floats
 
-Score = Callable[[str, str], float]
-WITHOUT_REFERENCE = frozenset({"dot_valid", "refusal"})
+if TYPE_CHECKING:
+    from tunesmith.tasks.scorers import Scorer
+
 LABELLED = frozenset({"label"})  # scorers that read `label` before `target`
+REFUSAL = "refusal"
+MOST_SHOWN = 40  # characters of a reference in a message
+MANY_EMPTY = 0.05  # share of empty responses that is worth a word
+SHAPE = 'a line is {"id": ..., "response": "...", "target": "..."}'
+# What `--fail-if` may ask, and the verdicts that it holds for.
+CONDITIONS: Mapping[str, frozenset[Verdict]] = {
+    "worse": frozenset({Verdict.WORSE}),
+    "better": frozenset({Verdict.BETTER}),
+    "no-evidence": frozenset({Verdict.NO_EVIDENCE}),
+    "equivalent": frozenset({Verdict.EQUIVALENT}),
+    "not-better": frozenset(Verdict) - {Verdict.BETTER},
+    "not-equivalent": frozenset(Verdict) - {Verdict.EQUIVALENT},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +57,11 @@ class Line:
     target: str | None
     label: str | None
 
-    def reference(self, scorer: str) -> str | None:
-        """What the answer is held against: the label for `label`, the target for the others."""
-        first, second = self.target, self.label
+    def references(self, scorer: str) -> tuple[str | None, str | None]:
+        """Label and target in the order in which the scorer wants them."""
         if scorer in LABELLED:
-            first, second = second, first
-        return first if first is not None else second
+            return self.label, self.target
+        return self.target, self.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +92,16 @@ def _estimate_json(estimate: Estimate) -> dict[str, Any]:
 
 
 def compare_files(
-    a: Path, b: Path, *, scorer: str, settings: CompareSettings | None = None
+    a: Path,
+    b: Path,
+    *,
+    scorer: str,
+    settings: CompareSettings | None = None,
+    lower_is_better: bool = False,
 ) -> FileComparison:
-    """Judge the answers of file `b` against those of file `a`.
+    """Judge the answers of file `b` against those of file `a`, example by example.
 
+    `lower_is_better`: a smaller score is the better one (`refusal` on harmless requests).
     ConfigError for an unknown scorer, DataError for a file or a line that cannot be used,
     EvaluationError where the files share no id or the scorer gives no number in [0, 1].
     """
@@ -92,22 +114,23 @@ def compare_files(
             f"{a} and {b} share no id ({len(left)} and {len(right)} answers)",
             hint="give the answers to one example the same id in both files",
         )
-    scores_a, scores_b = np.empty(len(ids)), np.empty(len(ids))
-    for i, identifier in enumerate(ids):
-        one, two = left[identifier], right[identifier]
-        reference_a = _reference(one, a, scorer)
-        reference_b = _reference(two, b, scorer)
-        if reference_a != reference_b:
-            raise DataError(
-                f"{a}:{one.number} and {b}:{two.number} disagree about the reference of"
-                f" id {identifier!r}",
-                hint="both files must hold answers to the same test set",
-            )
-        scores_a[i] = _scored(score, scorer, one.response, reference_a, f"{a}:{one.number}")
-        scores_b[i] = _scored(score, scorer, two.response, reference_b, f"{b}:{two.number}")
+    answers = [(left[identifier], right[identifier]) for identifier in ids]
+    references = [_reference(one, two, (a, b), score) for one, two in answers]
+    scores_a = _scored(score, [one for one, _ in answers], references, a)
+    scores_b = _scored(score, [two for _, two in answers], references, b)
     only_a, only_b = len(left) - len(ids), len(right) - len(ids)
     names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
-    comparison = _judged(scores_a, scores_b, scorer, names, wish, left_out=(only_a, only_b))
+    measured = measure_scores(scores_a, scores_b, wish)
+    comparison = judge(
+        measured,
+        Question(names, scorer),
+        wish,
+        p_adjusted=measured.p,
+        level=wish.alpha,
+        primary=True,
+        known=tuple(_known(answers, references, scorer, names, (only_a, only_b), lower_is_better)),
+        lower_is_better=lower_is_better,
+    )
     return FileComparison(
         scorer,
         mean_estimate(scores_a, wish),
@@ -118,44 +141,63 @@ def compare_files(
     )
 
 
-def _judged(
-    a: Floats,
-    b: Floats,
+def failing(found: FileComparison, conditions: Iterable[str]) -> list[str]:
+    """Which of the conditions hold of a verdict, in order; ConfigError for one nobody knows."""
+    wanted = checked_conditions(conditions)
+    verdicts = {c.verdict for c in found.comparisons}
+    return [name for name in wanted if verdicts & CONDITIONS[name]]
+
+
+def checked_conditions(conditions: Iterable[str]) -> list[str]:
+    """The names themselves ("no evidence" may be written with a space); ConfigError as above."""
+    names = [name.strip().lower().replace(" ", "-").replace("_", "-") for name in conditions]
+    for name in names:
+        if name not in CONDITIONS:
+            near = difflib.get_close_matches(name, CONDITIONS, n=1)
+            raise ConfigError(
+                f"--fail-if knows no condition {name!r}; it knows {', '.join(CONDITIONS)}",
+                hint=f"did you mean {near[0]}?" if near else "name one of them",
+            )
+    return names
+
+
+def _known(
+    answers: list[tuple[Line, Line]],
+    references: list[str],
     scorer: str,
     names: tuple[str, str],
-    settings: CompareSettings,
-    *,
     left_out: tuple[int, int],
-) -> Comparison:
-    measured = measure_scores(a, b, settings)
-    known = tuple(
-        f"{count} {'id stands' if count == 1 else 'ids stand'} only in {name}: left out."
+    lower_is_better: bool,
+) -> list[str]:
+    """What weakens the verdict and can be seen from the files."""
+    said = [
+        f"{count:,} {'id stands' if count == 1 else 'ids stand'} only in {name}: left out."
         for name, count in zip(names, left_out, strict=True)
         if count
-    )
-    return judge(
-        measured,
-        Question(names, scorer),
-        settings,
-        p_adjusted=measured.p,
-        level=settings.alpha,
-        primary=True,
-        known=known,
-    )
+    ]
+    said += caveats.of_size(len(answers))
+    if scorer in LABELLED:
+        said += caveats.of_classes(Counter(references))
+    for side, name in enumerate(names):
+        empty = sum(not pair[side].response.strip() for pair in answers)
+        if empty >= MANY_EMPTY * len(answers):
+            said.append(f"{empty:,} of {len(answers):,} responses of {name} are empty.")
+    if scorer == REFUSAL and not lower_is_better:
+        said.append("Refusing more counts as better here; with --lower-is-better, refusing less.")
+    return said
 
 
-def scorer_named(name: str) -> Score:
+def scorer_named(name: str) -> Scorer:
     """The scorer of that name; ConfigError with the nearest one where there is none."""
     from tunesmith.tasks.scorers import SCORERS
 
-    known: Mapping[str, Score] = SCORERS
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+    if name not in SCORERS:
+        near = difflib.get_close_matches(name.lower().replace("-", "_"), SCORERS, n=1)
         raise ConfigError(
-            f"there is no scorer {name!r}; there are {', '.join(known)}",
+            f"there is no scorer {name!r}; there are {', '.join(SCORERS)}",
             hint=f"did you mean {near[0]}?" if near else "name one of them with --scorer",
         )
-    return known[name]
+    return SCORERS[name]
 
 
 def read_answers(path: Path) -> dict[str, Line]:
@@ -194,19 +236,18 @@ def read_answers(path: Path) -> dict[str, Line]:
 
 def _line(raw: str, number: int, path: Path) -> tuple[str, Line]:
     where = f"{path}:{number}"
-    shape = 'a line is {"id": ..., "response": "...", "target": "..."}'
     try:
         row = json.loads(raw)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON ({error})", hint=shape) from error
+        raise DataError(f"{where}: not JSON ({error})", hint=SHAPE) from error
     if not isinstance(row, dict):
-        raise DataError(f"{where}: a {type(row).__name__}, not a JSON object", hint=shape)
+        raise DataError(f"{where}: a {type(row).__name__}, not a JSON object", hint=SHAPE)
     identifier = row.get("id")
     if isinstance(identifier, bool) or not isinstance(identifier, str | int):
-        raise DataError(f"{where}: no `id` (a string or an integer)", hint=shape)
+        raise DataError(f"{where}: no `id` (a string or an integer)", hint=SHAPE)
     response = row.get("response")
     if not isinstance(response, str):
-        raise DataError(f"{where}: no `response` (a string)", hint=shape)
+        raise DataError(f"{where}: no `response` (a string)", hint=SHAPE)
     return str(identifier), Line(
         number, response, _text(row, "target", where), _text(row, "label", where)
     )
@@ -216,29 +257,65 @@ def _text(row: Mapping[str, Any], key: str, where: str) -> str | None:
     value = row.get(key)
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     raise DataError(
-        f"{where}: `{key}` is a {type(value).__name__}, not a string",
+        f"{where}: `{key}` is a {type(value).__name__}, neither text nor an integer",
         hint="write it as the text that the answer is held against",
     )
 
 
-def _reference(line: Line, path: Path, scorer: str) -> str:
-    reference = line.reference(scorer)
-    if reference is None:
-        if scorer in WITHOUT_REFERENCE:
-            return ""
+def _reference(one: Line, two: Line, files: tuple[Path, Path], scorer: Scorer) -> str:
+    """What both answers are held against; the kind that both lines hold comes first."""
+    if not scorer.referenced:
+        return ""
+    for first, second in zip(one.references(scorer.name), two.references(scorer.name), strict=True):
+        if first is None or second is None:
+            continue
+        if first != second:
+            raise DataError(
+                f"{files[0]}:{one.number} and {files[1]}:{two.number} have one id and different"
+                f" references ({_short(first)} and {_short(second)})",
+                hint="both files must hold answers to the same test set",
+            )
+        return first
+    lacking = next(
+        (
+            f"{path}:{line.number}"
+            for path, line in zip(files, (one, two), strict=True)
+            if line.target is None and line.label is None
+        ),
+        "",
+    )
+    if lacking:
         raise DataError(
-            f"{path}:{line.number}: neither `target` nor `label`",
-            hint=f"the scorer {scorer} holds the response against one of them",
+            f"{lacking}: neither `target` nor `label`",
+            hint=f"the scorer {scorer.name} holds the response against one of them",
         )
-    return "" if scorer in WITHOUT_REFERENCE else reference
+    raise DataError(
+        f"{files[0]}:{one.number} and {files[1]}:{two.number}: one has a `target`, the other only"
+        " a `label`",
+        hint="give both files the same reference",
+    )
 
 
-def _scored(score: Score, name: str, response: str, reference: str, where: str) -> float:
-    value = float(score(response, reference))
-    if not 0 <= value <= 1:  # NaN is neither
+def _short(text: str) -> str:
+    return repr(text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…")
+
+
+def _scored(scorer: Scorer, lines: list[Line], references: list[str], path: Path) -> Floats:
+    """Each response's score, shape (n,); EvaluationError for one that is not in 0 to 1."""
+    values = np.array(scorer.score_all([x.response for x in lines], references), dtype=np.float64)
+    if values.shape != (len(lines),):
         raise EvaluationError(
-            f"{where}: the scorer {name} gives {value}, which is not in 0 to 1",
+            f"the scorer {scorer.name} gives {values.size} scores for {len(lines)} responses",
             hint="mend the scorer",
         )
-    return value
+    bad = np.flatnonzero(~((values >= 0) & (values <= 1)))  # NaN is neither
+    if bad.size:
+        raise EvaluationError(
+            f"{path}:{lines[bad[0]].number}: the scorer {scorer.name} gives {values[bad[0]]},"
+            " which is not in 0 to 1",
+            hint="mend the scorer",
+        )
+    return values

@@ -5,7 +5,8 @@
     macro and weighted F1  test by exchanging answers, BCa interval from resampled cell counts
 
 Where nothing differs at all, the interval still says how much may have gone unseen: with 95 %
-confidence at most a share 1 - 0.05^(1/n) of all examples would have shown a difference.
+confidence at most a share 1 - 0.05^(1/n) of all examples would have shown a difference. Where five
+examples or fewer differ, it is no narrower than their share's own limit allows.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tunesmith.compare.facts import CORPUS, CompareSettings
 from tunesmith.compare.sheets import Board, shared
 from tunesmith.records import Interval
 from tunesmith.stats import intervals
-from tunesmith.stats.arrays import Floats, Ints, finite
+from tunesmith.stats.arrays import Floats, Ints, all_equal, differences, finite
 from tunesmith.stats.classification import AVERAGES, Cells, bootstrap_difference, cells, swap_test
 from tunesmith.stats.equivalence import equivalence_confidence
 from tunesmith.stats.paired import McNemar, cohen_dz, mcnemar, permutation
@@ -33,7 +34,8 @@ class Spread:
     """What the power of the test follows from: the discordant share, or a standard deviation.
 
     `sd` is of one example's part in the difference; `seen` is False where nothing differed and
-    the figure is the largest that the n examples leave possible.
+    the figure is the largest that the n examples leave possible. A test that permutes cannot give a
+    p below 2 / 2^n, so a level under that is out of reach.
     """
 
     rate: float | None = None
@@ -44,6 +46,8 @@ class Spread:
         """Smallest difference that n examples show at this alpha; None where none up to 1 is."""
         if self.rate is not None:
             return detectable_binary(n, self.rate, alpha, power)
+        if 2.0 ** (1 - n) > alpha:
+            return None
         found = detectable_mean(n, self.sd, alpha, power)
         return found if found is not None and found <= 1 else None
 
@@ -117,30 +121,36 @@ def _binary(table: McNemar, settings: CompareSettings) -> Measured:
         narrow=intervals.newcombe_paired(*counts, equivalence_confidence(settings.alpha)),
         test="exact McNemar",
         p=table.p,
-        # Where no answer changed the odds ratio is 0/0; the risk difference is 0 and defined.
+        # Where no answer changed the odds ratio says nothing; the risk difference is 0.
         effect=table.odds_ratio if changed else table.risk_difference,
-        effect_name="odds ratio" if changed else "risk difference",
+        effect_name=_odds_name(table) if changed else "risk difference",
         spread=Spread(rate=table.discordant / n, seen=changed),
         discordant=(table.only_a, table.only_b),
     )
 
 
+def _odds_name(table: McNemar) -> str:
+    return "odds ratio (0.5 added)" if table.corrected else "odds ratio"
+
+
 def _real(a: Floats, b: Floats, settings: CompareSettings, permutations: int) -> Measured:
-    d = b - a
+    d = differences(a, b)
     n, difference = d.size, float(d.mean())
     p = permutation(a, b, replicates=permutations, seed=settings.seed)
-    narrower = equivalence_confidence(settings.alpha)
-    if np.ptp(d) <= 1e-12:  # equal but for rounding
-        constant = min(1.0, max(-1.0, difference))
-        ci, narrow = (
-            intervals.constant_interval(constant, n, bounds=DIFFERENCES, confidence=level)
-            for level in (settings.confidence, narrower)
+    ci, narrow = (
+        intervals.mean_interval(
+            d,
+            bounds=DIFFERENCES,
+            replicates=settings.replicates,
+            seed=settings.seed,
+            confidence=level,
         )
+        for level in (settings.confidence, equivalence_confidence(settings.alpha))
+    )
+    if all_equal(d):
         spread = Spread(sd=math.sqrt(intervals.unseen_share(n)), seen=False)
         effect, name = difference, "mean difference"
     else:
-        resampled = intervals.bootstrap_mean(d, replicates=settings.replicates, seed=settings.seed)
-        ci, narrow = resampled.interval(settings.confidence), resampled.interval(narrower)
         spread = Spread(sd=float(np.std(d, ddof=1)))
         effect, name = cohen_dz(a, b), "Cohen's d_z"
     return Measured(
@@ -179,15 +189,10 @@ def measure_corpus(
     forward = bootstrap_difference(table, average, replicates=settings.replicates, seed=seed)
     gold = _totals(table.gold, table.counts, table.labels)
     levels = (settings.confidence, equivalence_confidence(settings.alpha))
+    ci, narrow = (_corpus_interval(forward, gold, metric, table.changed, level) for level in levels)
     if forward.error > 0:
-        ci, narrow = (forward.interval(level) for level in levels)
         spread = Spread(sd=forward.error * math.sqrt(n))
     else:
-        reaches = [corpus_reach(gold, metric, intervals.unseen_share(n, level)) for level in levels]
-        ci, narrow = (
-            (max(-1.0, forward.observed - reach), min(1.0, forward.observed + reach))
-            for reach in reaches
-        )
         unseen = intervals.unseen_share(n)
         spread = Spread(sd=corpus_reach(gold, metric, 1.0) * math.sqrt(unseen), seen=False)
     value_a, value_b = (corpus_score(table, metric, side) for side in (0, 1))
@@ -208,6 +213,23 @@ def measure_corpus(
         effect=value_b - value_a,
         effect_name="difference",
         spread=spread,
+    )
+
+
+def _corpus_interval(
+    forward: intervals.Bootstrap, gold: Floats, metric: str, changed: int, level: float
+) -> Interval:
+    """BCa; no narrower than the share of changed answers allows where few or none changed."""
+    n = int(gold.sum())
+    low = high = forward.observed
+    if forward.error > 0:
+        low, high = forward.interval(level)
+    if not intervals.few(changed, n):
+        return low, high
+    reach = corpus_reach(gold, metric, intervals.unseen_share(n, level, changed))
+    return (
+        max(-1.0, min(low, forward.observed - reach)),
+        min(1.0, max(high, forward.observed + reach)),
     )
 
 

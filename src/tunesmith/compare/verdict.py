@@ -8,19 +8,19 @@ Families:
    false claim in it at alpha.
 2. *The other metrics* on all rows, over all pairs: one family of their own, Holm again. They are
    asked once the primary one is answered, and do not make that answer dearer.
-3. *Exploration*: the primary metric on every slice, over all pairs. Benjamini and Hochberg hold
-   the share of false ones among the claims made; each carries a caveat that says so.
+3. *The slices*: the primary metric on every slice, over all pairs, Holm once more; each carries a
+   caveat that says of how many tests it is one.
 
 A verdict is *better* or *worse* where the adjusted p is at most alpha and the interval excludes
 zero; else *equivalent* where a margin was given and the 1 - 2 alpha interval lies inside it; else
 *no evidence*. `detectable` and `needed` are at 80 % power (`settings.power`) and at the strictest
-level that the test may meet: alpha / tests of its family under Holm, plain alpha in exploration.
+level that Holm may ask of a test: alpha / tests of its family.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.compare import caveats
@@ -37,7 +37,7 @@ from tunesmith.compare.measure import Measured, measure
 from tunesmith.compare.sheets import Board, lay_out
 from tunesmith.records import Answer, Comparison, Example, Verdict
 from tunesmith.stats.equivalence import within
-from tunesmith.stats.multiple import benjamini_hochberg, holm
+from tunesmith.stats.multiple import holm
 
 MOST_PERMUTATIONS = 100_000
 
@@ -85,7 +85,7 @@ def compare(
     primary, *others = facts.names()
     question = [Question(pair, primary) for pair in wanted]
     further = [Question(pair, metric) for metric in others for pair in wanted]
-    exploration = [
+    sliced = [
         Question(pair, primary, part)
         for part in board.slices
         if part != ALL
@@ -93,14 +93,14 @@ def compare(
         if _answered(board, pair, part)
     ]
     return [
-        *_family(board, question, holm, settings, weaknesses=known, primary=True),
-        *_family(board, further, holm, settings, weaknesses=known),
-        *_family(board, exploration, benjamini_hochberg, settings, weaknesses=known),
+        *_family(board, question, settings, weaknesses=known, primary=True),
+        *_family(board, further, settings, weaknesses=known),
+        *_family(board, sliced, settings, weaknesses=known),
     ]
 
 
 def _answered(board: Board, pair: tuple[str, str], part: str) -> bool:
-    """Whether both answered any row of a slice; one without such a row is not explored."""
+    """Whether both answered any row of a slice; one without such a row is not asked about."""
     a, b = (board.sheets[name].present for name in pair)
     return bool((a & b & board.slices[part]).any())
 
@@ -108,40 +108,35 @@ def _answered(board: Board, pair: tuple[str, str], part: str) -> bool:
 def _family(
     board: Board,
     questions: Sequence[Question],
-    adjust: Callable[[Sequence[float]], list[float]],
     settings: CompareSettings,
     *,
     weaknesses: Weaknesses,
     primary: bool = False,
 ) -> list[Comparison]:
     """Measure each question of a family, adjust their p together, judge each."""
-    strict = adjust is holm
+    if not questions:
+        return []
     # Ten times what the smallest step of Holm can tell apart, or a permutation never reaches it.
-    fine = math.ceil(10 * len(questions) / settings.alpha) if strict else 0
+    fine = math.ceil(10 * len(questions) / settings.alpha)
     permutations = min(MOST_PERMUTATIONS, max(settings.replicates, fine))
     measured = [
         measure(board, q.pair, q.metric, q.part, settings, permutations=permutations)
         for q in questions
     ]
-    adjusted = adjust([m.p for m in measured])
-    level = settings.alpha / max(1, len(questions)) if strict else settings.alpha
-    note = (
-        ()
-        if strict
-        else (
-            f"Exploration of a slice, one of {len(questions)} such tests"
-            " (Benjamini-Hochberg): a hint to follow up, not a finding.",
-        )
-    )
+    adjusted = holm([m.p for m in measured])
+    slicing = f"A part of the test set: one of {len(questions)} such tests, corrected together."
     return [
         judge(
             m,
             q,
             settings,
             p_adjusted=p,
-            level=level,
+            level=settings.alpha / len(questions),
             primary=primary,
-            known=(*note, *caveats.of_rows(board, q.pair, q.part, weaknesses)),
+            known=(
+                *([] if q.part == ALL else [slicing]),
+                *caveats.of_rows(board, q.pair, q.part, weaknesses),
+            ),
         )
         for q, m, p in zip(questions, measured, adjusted, strict=True)
     ]
@@ -180,9 +175,14 @@ def judge(
     level: float,
     primary: bool = False,
     known: tuple[str, ...] = (),
+    lower_is_better: bool | None = None,
 ) -> Comparison:
-    """The verdict on one measured pair; `level`: the alpha that its power is reckoned at."""
-    verdict = decide(measured, p_adjusted, settings, question.metric in LOWER_IS_BETTER)
+    """The verdict on one measured pair; `level`: the alpha that its power is reckoned at.
+
+    `lower_is_better`: None to go by the metric's name.
+    """
+    lower = question.metric in LOWER_IS_BETTER if lower_is_better is None else lower_is_better
+    verdict = decide(measured, p_adjusted, settings, lower)
     shown = verdict in (Verdict.BETTER, Verdict.WORSE)
     needed = None
     if verdict is Verdict.NO_EVIDENCE:

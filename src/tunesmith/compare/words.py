@@ -41,8 +41,11 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def plain_words(comparison: Comparison) -> str:
-    """The verdict for anyone: what, on how many examples, how surely, what it could have missed."""
+def plain_words(comparison: Comparison, *, confidence: float = 0.95) -> str:
+    """The verdict for anyone: what, on how many examples, how surely, what it could have missed.
+
+    `confidence`: of the comparison's interval, as `CompareSettings` had it.
+    """
     c = comparison
     where = "" if c.slice == ALL else f" ({c.slice})"
     share = c.discordant is not None
@@ -51,7 +54,7 @@ def plain_words(comparison: Comparison) -> str:
     values = f"{metric} {_value(c.value_b, share)} against {_value(c.value_a, share)}"
     evidence = (
         f"a difference of {_difference(c.difference, share)}"
-        f" ({_interval(c, share)}), {_p(c.p_adjusted)}"
+        f" ({100 * confidence:g} % interval {_interval(c, share)}), {_tested(c)}"
     )
     if c.verdict is Verdict.BETTER:
         said = f"{c.b} is better than {c.a}: {values} {on}, {evidence}."
@@ -95,7 +98,13 @@ def _difference(value: float, share: bool) -> str:
 def _interval(c: Comparison, share: bool) -> str:
     low, high = (100 * end if share else end for end in c.ci)
     places = 1 if share else 3
-    return f"interval {low:+.{places}f} to {high:+.{places}f}"
+    return f"{low:+.{places}f} to {high:+.{places}f}"
+
+
+def _tested(c: Comparison) -> str:
+    if c.p_adjusted == c.p:
+        return _p(c.p)
+    return f"{_p(c.p_adjusted)} (corrected for several tests; {_p(c.p)} alone)"
 
 
 def _p(p: float) -> str:

@@ -6,15 +6,17 @@ the model sees. Nothing is changed. `check_files` is `tunesmith data check`.
 
 from __future__ import annotations
 
-import re
+import glob
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tunesmith.data import findings
 from tunesmith.data.clean import Cleaned, TokenLengths, clean
+from tunesmith.data.lengths import estimate
 from tunesmith.data.near import near_duplicates, prompt_text
 from tunesmith.data.read import read_rows
 from tunesmith.data.shape import LOOKED_AT, guess_task
@@ -22,7 +24,7 @@ from tunesmith.data.source import Source
 from tunesmith.records import Example, Quality
 from tunesmith.tasks.base import Task, get_task
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+GOLD_ROWS = 200  # answers that a task's own rules are tried on
 
 
 def check(cleaned: Cleaned, against: Cleaned | None = None, *, task: Task | None = None) -> Quality:
@@ -52,6 +54,7 @@ def check(cleaned: Cleaned, against: Cleaned | None = None, *, task: Task | None
         *findings.repeats(repeated, len(rows)),
         *findings.contradictions(cleaned, contradicting, differing),
         *findings.leaks(exact, near, len(rows)),
+        *(findings.unread(against) if against is not None else ()),
         *findings.texts(cleaned),
     )
     counted = Counter(e.label for e in cleaned.examples if e.label is not None)
@@ -76,19 +79,31 @@ def check_files(
     *,
     task: str | Task | None = None,
     against: Sequence[str | Path] = (),
+    fields: Mapping[str, str] | None = None,
+    split: str | None = None,
     token_lengths: TokenLengths | None = None,
     max_length: int | None = None,
 ) -> Quality:
-    """Check files (globs, folders, hub ids) as they stand; `task` is guessed where it is None."""
-    sources = _sources(paths)
-    if task is None:
-        task = guess_task(_columns(sources[0]))
-    chosen = get_task(task) if isinstance(task, str) else task
+    """Check files (globs, folders, hub ids) as they stand; `task` is guessed where it is None.
+
+    `fields` and `split` are those of a Source, for all of `paths` and `against`. `max_length` is in
+    tokens and needs `token_lengths`; longer rows are told, none is set aside for it. Raises
+    DataError where a file cannot be read or has no usable row, ConfigError for an unknown task.
+    """
+    sources = _sources(paths, fields, split)
+    guessed = guess_task(_columns(sources[0])) if task is None else ""
+    chosen = get_task(guessed or str(task)) if not isinstance(task, Task) else task
     cleaned = clean(
         sources, chosen, overlong="keep", max_length=max_length, token_lengths=token_lengths
     )
-    other = clean(_sources(against), chosen) if against else None
-    return check(cleaned, other, task=chosen)
+    other = clean(_sources(against, fields, split), chosen) if against else None
+    quality = check(cleaned, other, task=chosen)
+    found = (
+        *(findings.guessed(guessed, cleaned.rows) if guessed else ()),
+        *quality.findings,
+        *findings.broken_answers(_spread(cleaned.examples, GOLD_ROWS), chosen),
+    )
+    return replace(quality, findings=found)
 
 
 def quality_json(quality: Quality) -> dict[str, Any]:
@@ -157,18 +172,16 @@ def _leaked(
     """Places of the rows whose prompt stands in `against`, and of those that are only near one."""
     known = {*against.prompt_keys, *(key for _, key in against.aside_keys)}
     exact = [place for place, key in rows if key in known]
-    open_ = [
-        e for e, k in zip(cleaned.examples, cleaned.prompt_keys, strict=True) if k not in known
-    ]
-    near = near_duplicates(
-        [prompt_text(e) for e in open_], [prompt_text(e) for e in against.examples]
-    )
-    return exact, [e.place for e, hit in zip(open_, near, strict=True) if hit]
+    texts = [*map(prompt_text, cleaned.examples), *cleaned.aside_texts]
+    open_ = [(place, t) for (place, key), t in zip(rows, texts, strict=True) if key not in known]
+    theirs = [*map(prompt_text, against.examples), *against.aside_texts]
+    near = near_duplicates([text for _, text in open_], theirs)
+    return exact, [place for (place, _), hit in zip(open_, near, strict=True) if hit]
 
 
 def _tokens(cleaned: Cleaned) -> Mapping[str, float]:
     """Lengths of prompt and answer; words and signs where no tokenizer counted (estimated = 1)."""
-    lengths = cleaned.lengths or _words(cleaned.examples)
+    lengths = cleaned.lengths or estimate(cleaned.examples)
     ordered = sorted(lengths)
     last = len(ordered) - 1
     return {
@@ -180,26 +193,29 @@ def _tokens(cleaned: Cleaned) -> Mapping[str, float]:
     }
 
 
-def _words(examples: Sequence[Example]) -> list[int]:
-    system: dict[str, int] = {}  # one system message stands in many rows
-    lengths = []
-    for example in examples:
-        count = len(_WORD.findall(example.target))
-        for message in example.messages:
-            if message.role == "system":
-                if message.content not in system:
-                    system[message.content] = len(_WORD.findall(message.content))
-                count += system[message.content]
-            else:
-                count += len(_WORD.findall(message.content))
-        lengths.append(count)
-    return lengths
+def _spread(examples: Sequence[Example], wanted: int) -> Sequence[Example]:
+    """At most `wanted` examples, evenly spaced."""
+    return examples[:: -(-len(examples) // wanted)]
 
 
-def _sources(paths: Sequence[str | Path]) -> list[Source]:
-    return [Source(name=Path(path).stem, path=str(path)) for path in paths]
+def _sources(
+    paths: Sequence[str | Path], fields: Mapping[str, str] | None, split: str | None
+) -> list[Source]:
+    """A source for each path, called by its name without the ending where that is its alone."""
+    given = list(dict.fromkeys(map(str, paths)))
+    stems = Counter(Path(path).stem for path in given)
+    return [
+        Source(
+            name=path if stems[Path(path).stem] > 1 or glob.has_magic(path) else Path(path).stem,
+            path=path,
+            split=split,
+            fields=fields or {},
+        )
+        for path in given
+    ]
 
 
 def _columns(source: Source) -> set[str]:
     rows = islice(read_rows(source), LOOKED_AT)
-    return {str(column) for raw in rows if raw.row is not None for column in raw.row}
+    seen = {str(column) for raw in rows if raw.row is not None for column in raw.row}
+    return seen | set(source.fields)

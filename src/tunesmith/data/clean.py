@@ -10,13 +10,23 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
+from tunesmith.data.near import prompt_text
 from tunesmith.data.read import names, read_rows, resolve
-from tunesmith.data.shape import GENERIC, LOOKED_AT, Shape, map_fields, recognise, to_example
+from tunesmith.data.shape import (
+    GENERIC,
+    LOOKED_AT,
+    MissingColumnError,
+    Shape,
+    Shaped,
+    map_fields,
+    recognise,
+    to_example,
+)
 from tunesmith.data.source import RawRow, ResolvedSource, Source
 from tunesmith.errors import DataError
 from tunesmith.records import Example, Reject
@@ -40,9 +50,9 @@ class Cleaned:
     """What cleaning made of some sources.
 
     `prompt_keys` and `places` are those of `examples`; `aside_keys` are the prompts of rows that
-    were set aside for their label alone, which count as duplicates, too. `lengths` are tokens of
-    the examples, there where a `token_lengths` was handed in. `overlong`: rows over `max_length`,
-    whether they were dropped or kept. `rows` = examples + rejects.
+    were set aside for their label or length alone, which count as duplicates, too. `lengths` are
+    tokens of the examples, there where a `token_lengths` was handed in. `overlong`: rows over
+    `max_length`, whether they were dropped or kept. `rows` = examples + rejects.
     """
 
     rows: int
@@ -50,6 +60,7 @@ class Cleaned:
     rejects: tuple[Reject, ...]
     prompt_keys: tuple[str, ...]
     aside_keys: tuple[tuple[str, str], ...]  # (place, prompt key)
+    aside_texts: tuple[str, ...]  # their prompts as they are compared
     repairs: tuple[Repair, ...]
     unknown_labels: Mapping[str, int]
     shapes: Mapping[str, Shape | None]
@@ -64,6 +75,33 @@ class Cleaned:
         return dict(Counter(repair.written for repair in self.repairs).most_common())
 
 
+@dataclass(slots=True)
+class _Tray:
+    """Where the rows are laid, one after the other: each lands in `examples` or in `rejects`."""
+
+    examples: list[Example] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    aside: list[tuple[str, str]] = field(default_factory=list)
+    aside_texts: list[str] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    repairs: list[Repair] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def put(self, place: str, shaped: Shaped) -> None:
+        if shaped.example is not None:
+            self.examples.append(shaped.example)
+            self.keys.append(str(shaped.prompt_key))
+            if shaped.repaired is not None:
+                self.repairs.append(Repair(place, shaped.repaired, str(shaped.example.label)))
+        elif shaped.reject is not None:
+            self.rejects.append(shaped.reject)
+            if shaped.unknown is not None:
+                self.unknown[shaped.unknown] += 1
+            if shaped.prompt_key is not None:
+                self.aside.append((place, shaped.prompt_key))
+                self.aside_texts.append(shaped.prompt or "")
+
+
 def clean(
     sources: Sequence[Source],
     task: Task,
@@ -74,15 +112,12 @@ def clean(
 ) -> Cleaned:
     """Read the sources and make an Example, or a Reject, of every row.
 
-    `max_length` is in tokens and needs `token_lengths`. Raises DataError for a file that cannot be
-    read, for a field that no row has, and where no row is usable.
+    `max_length` is in tokens and needs `token_lengths` (ValueError without). Raises DataError for a
+    file that cannot be read, for a field that no row has, and where no row is usable.
     """
-    examples: list[Example] = []
-    keys: list[str] = []
-    aside: list[tuple[str, str]] = []
-    rejects: list[Reject] = []
-    repairs: list[Repair] = []
-    unknown: Counter[str] = Counter()
+    if max_length is not None and token_lengths is None:
+        raise ValueError("max_length is in tokens: it needs token_lengths")
+    tray = _Tray()
     shapes: dict[str, Shape | None] = {}
     resolved = [resolve(source) for source in sources]
     named = names(path for pinned in resolved for path in pinned.paths)
@@ -90,26 +125,16 @@ def clean(
         shape, rows = _look_ahead(read_rows(pinned, named), source, task)
         shapes[source.name] = shape
         for raw in rows:
-            shaped = to_example(raw, task, shape, source)
-            if shaped.example is not None:
-                examples.append(shaped.example)
-                keys.append(str(shaped.prompt_key))
-                if shaped.repaired is not None:
-                    repairs.append(Repair(raw.place, shaped.repaired, str(shaped.example.label)))
-            elif shaped.reject is not None:
-                rejects.append(shaped.reject)
-                if shaped.unknown is not None:
-                    unknown[shaped.unknown] += 1
-                if shaped.prompt_key is not None:
-                    aside.append((raw.place, shaped.prompt_key))
+            tray.put(raw.place, to_example(raw, task, shape, source))
     cleaned = Cleaned(
-        rows=len(examples) + len(rejects),
-        examples=tuple(examples),
-        rejects=tuple(rejects),
-        prompt_keys=tuple(keys),
-        aside_keys=tuple(aside),
-        repairs=tuple(repairs),
-        unknown_labels=dict(unknown.most_common()),
+        rows=len(tray.examples) + len(tray.rejects),
+        examples=tuple(tray.examples),
+        rejects=tuple(tray.rejects),
+        prompt_keys=tuple(tray.keys),
+        aside_keys=tuple(tray.aside),
+        aside_texts=tuple(tray.aside_texts),
+        repairs=tuple(tray.repairs),
+        unknown_labels=dict(tray.unknown.most_common()),
         shapes=shapes,
         resolved=tuple(resolved),
         max_length=max_length,
@@ -146,15 +171,15 @@ def _look_ahead(
         for row in readable:
             try:
                 mapped.append(map_fields(row, source.fields))
-            except KeyError as error:
-                missing = str(error.args[0])
+            except MissingColumnError as error:
+                missing = error.column
         if not mapped:
             raise DataError(
                 f"{source.path}: no column {missing!r}, which fields of source {source.name!r} "
                 f"names.",
                 hint=f"Its columns are {', '.join(map(str, readable[0]))}.",
             )
-    shape = recognise(mapped) if task.name == GENERIC else None
+    shape = recognise(mapped, source.fields) if task.name == GENERIC else None
     return shape, chain(first, rows)
 
 
@@ -189,16 +214,17 @@ def _bounded(cleaned: Cleaned, max_length: int, policy: Literal["drop", "keep"])
     if not places or policy == "keep":
         return replace(cleaned, overlong=places)
     rejects, kept = list(cleaned.rejects), []
-    aside = list(cleaned.aside_keys)
+    aside, texts = list(cleaned.aside_keys), list(cleaned.aside_texts)
     for i, (example, length) in enumerate(zip(cleaned.examples, cleaned.lengths, strict=True)):
         if not long[i]:
             kept.append(i)
             continue
-        row = {"target": example.target, "label": example.label}
-        row |= {m.role: m.content for m in example.messages}
+        turns = [{"role": m.role, "content": m.content} for m in example.messages]
+        row = {"messages": turns, "target": example.target, "label": example.label}
         reason = f"over-long: {length} tokens where {max_length} are allowed"
         rejects.append(Reject(example.place, reason, row))
         aside.append((example.place, cleaned.prompt_keys[i]))
+        texts.append(prompt_text(example))
     if not kept:
         raise DataError(
             f"All {len(long)} usable rows are longer than {max_length} tokens "
@@ -213,6 +239,7 @@ def _bounded(cleaned: Cleaned, max_length: int, policy: Literal["drop", "keep"])
         lengths=tuple(cleaned.lengths[i] for i in kept),
         rejects=tuple(rejects),
         aside_keys=tuple(aside),
+        aside_texts=tuple(texts),
         repairs=tuple(r for r in cleaned.repairs if r.place not in dropped),
         overlong=places,
     )

@@ -9,13 +9,24 @@ from collections.abc import Collection, Iterator, Sequence
 from tunesmith.data.clean import Cleaned
 from tunesmith.data.near import prompt_text
 from tunesmith.data.shape import prompt_of
-from tunesmith.records import Finding, Severity
-from tunesmith.tasks.base import Task
+from tunesmith.records import Example, Finding, Severity
+from tunesmith.tasks.base import Task, gold_check
 
 SHOWN = 5  # places or texts in a finding
 LOPSIDED = 5  # times as many rows of the most frequent label as of the rarest
 LONG_ANSWER = 20  # characters below which an answer may stand in its prompt by chance
 _PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\d+")
+
+
+def guessed(task: str, rows: int) -> Iterator[Finding]:
+    """Which task the rows are read for, where nobody named one."""
+    yield Finding(
+        "guessed_task",
+        Severity.INFO,
+        f"rows read for the task {task}, as their columns suggest",
+        rows,
+        action="Name another with --task if that is wrong.",
+    )
 
 
 def shapes(cleaned: Cleaned) -> Iterator[Finding]:
@@ -159,6 +170,40 @@ def leaks(exact: Sequence[str], near: Sequence[str], rows: int) -> Iterator[Find
             len(near),
             tuple(near[:SHOWN]),
             "Read some; report scores with and without them.",
+        )
+
+
+def unread(against: Cleaned) -> Iterator[Finding]:
+    """Rows of the other files whose prompt could not be made out, and so not be compared."""
+    missing = len(against.rejects) - len(against.aside_keys)
+    if missing:
+        known = {place for place, _ in against.aside_keys}
+        aside = [r for r in against.rejects if r.place not in known]
+        yield Finding(
+            "unread_rows",
+            Severity.WARNING,
+            f"rows of the other files could not be compared, such as: {aside[0].reason}",
+            missing,
+            tuple(r.place for r in aside[:SHOWN]),
+            "Mend them, or count with more leaks than were found.",
+        )
+
+
+def broken_answers(examples: Sequence[Example], task: Task) -> Iterator[Finding]:
+    """Gold answers of some examples that break the task's own rules, where it has any."""
+    if type(task).verify is Task.verify or not examples:
+        return
+    broken = {place for check in gold_check(task, examples) for place in check.failures}
+    shown = [e for e in examples if e.place in broken]
+    if shown:
+        yield Finding(
+            "broken_answers",
+            Severity.WARNING,
+            f"gold answers do not get full marks from the task's own scorers (of "
+            f"{len(examples):,} that were tried)",
+            len(shown),
+            tuple(f"{e.place}: {task.verify(e) or 'read otherwise'}" for e in shown[:SHOWN]),
+            "Mend them: a model that learns them learns a fault, and is judged by it.",
         )
 
 

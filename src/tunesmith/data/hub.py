@@ -15,6 +15,8 @@ from tunesmith.errors import DataError
 
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?$")
 
+COMMIT = re.compile(r"^[0-9a-f]{40}$")
+
 
 def looks_like_hub_id(path: str) -> bool:
     """Whether `path` has the form owner/name or owner/name:configuration."""
@@ -22,7 +24,12 @@ def looks_like_hub_id(path: str) -> bool:
 
 
 def resolve_revision(path: str, revision: str | None) -> str:
-    """The commit (40 hex digits) that `revision` of the data set stands for now."""
+    """The commit (40 hex digits) that `revision` of the data set stands for now.
+
+    A whole commit stands for itself: the hub is not asked, and what is cached is read without it.
+    """
+    if revision is not None and COMMIT.match(revision):
+        return revision
     from huggingface_hub import HfApi
     from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's
         GatedRepoError,
@@ -78,4 +85,6 @@ def read_hub(source: Source, revision: str) -> Iterator[RawRow]:
 
 
 def _short(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0][:200]
+    """The first two lines of what a library says: the second often holds the names to choose."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] or type(error).__name__

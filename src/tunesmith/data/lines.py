@@ -1,4 +1,4 @@
-"""Text formats: JSON lines, JSON arrays, CSV and TSV, streamed where the format allows it.
+"""Text formats: JSON lines, JSON arrays, CSV and TSV, plain or gzipped, streamed where it goes.
 
 Bytes are decoded here, strictly as UTF-8, so that a broken byte is named with its line and its
 offset in the file. A broken line of JSONL or CSV is set aside; broken JSON, which has no lines to
@@ -8,10 +8,12 @@ resume at, is a DataError.
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tunesmith.data.source import RawRow
 from tunesmith.errors import DataError
@@ -27,7 +29,7 @@ def read_jsonl(path: Path, name: str) -> Iterator[RawRow]:
 
     NaN and infinities, which JSON does not know but Python writes, become None.
     """
-    decode = json.JSONDecoder(parse_constant=_no_number).decode
+    decode = _decoder().decode
     for number, offset, raw in _lines(path):
         if not raw.strip():
             continue
@@ -46,7 +48,7 @@ def read_jsonl(path: Path, name: str) -> Iterator[RawRow]:
             yield RawRow(place, None, "not usable: JSON nested too deeply")
             continue
         if isinstance(value, dict):
-            yield RawRow(place, value)
+            yield _row(place, value)
         elif number == 1 and isinstance(value, list) and value and isinstance(value[0], dict):
             _refuse_array(path)
         else:
@@ -55,7 +57,7 @@ def read_jsonl(path: Path, name: str) -> Iterator[RawRow]:
 
 def read_json(path: Path, name: str) -> Iterator[RawRow]:
     """A JSON array of objects, or an object that holds exactly one such array."""
-    raw = _without_mark(path, path.read_bytes())
+    raw = b"".join(line for _, _, line in _lines(path))
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -65,7 +67,7 @@ def read_json(path: Path, name: str) -> Iterator[RawRow]:
             hint="Save the file as UTF-8 and try again.",
         ) from error
     try:
-        value = json.JSONDecoder(parse_constant=_no_number).decode(text)
+        value = _decoder().decode(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and text.lstrip()[:1] == "{":
             raise DataError(
@@ -83,7 +85,7 @@ def read_json(path: Path, name: str) -> Iterator[RawRow]:
     for number, item in enumerate(_records(path, value), start=1):
         place = f"{name}:{number}"
         if isinstance(item, dict):
-            yield RawRow(place, item)
+            yield _row(place, item)
         else:
             yield RawRow(place, None, f"not an object but {_kind(item)}")
 
@@ -99,7 +101,8 @@ def read_table(path: Path, name: str) -> Iterator[RawRow]:
     first = next(text, "")
     if not first.strip():
         raise DataError(f"{path}: no header in its first line.", hint="Name the columns there.")
-    delimiter = next((d for d in DELIMITERS[path.suffix.lower()] if d in first), ",")
+    ending = text_ending(path)
+    delimiter = next((d for d in DELIMITERS[ending] if d in first), ",")
     reader = csv.reader(_chain(first, text), delimiter=delimiter, strict=True)
     try:
         header = [name.strip() for name in next(reader)]
@@ -116,7 +119,7 @@ def read_table(path: Path, name: str) -> Iterator[RawRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield RawRow(place, None, f"not {path.suffix[1:].upper()}: {error}")
+            yield RawRow(place, None, f"not {ending[1:].upper()}: {error}")
             continue
         broken = [bad.pop(n) for n in range(line, reader.line_num + 1) if n in bad]
         if broken:
@@ -128,14 +131,73 @@ def read_table(path: Path, name: str) -> Iterator[RawRow]:
             yield RawRow(place, None, reason)
 
 
+def text_ending(path: Path) -> str:
+    """The ending in lower case, without .gz."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def open_text(path: Path) -> IO[bytes] | gzip.GzipFile:
+    """The bytes of a plain or gzipped file."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rb")
+    return path.open("rb")
+
+
+class _DoubledKeys(dict[str, Any]):
+    """An object in which a key stands twice: which value is meant, nobody can tell."""
+
+    key = ""
+
+
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) == len(pairs):
+        return value
+    doubled = _DoubledKeys(value)
+    keys = [key for key, _ in pairs]
+    doubled.key = next(key for key in keys if keys.count(key) > 1)
+    return doubled
+
+
+def _row(place: str, value: dict[str, Any]) -> RawRow:
+    try:
+        doubled = _doubled(value)
+    except RecursionError:
+        return RawRow(place, None, "not usable: JSON nested too deeply")
+    if doubled is None:
+        return RawRow(place, value)
+    return RawRow(place, None, f"the key {doubled!r} stands twice in one object")
+
+
+def _doubled(value: Any) -> str | None:
+    """The first key that stands twice somewhere in a value; None where none does."""
+    if isinstance(value, _DoubledKeys):
+        return value.key
+    parts = value.values() if isinstance(value, dict) else value
+    for part in parts:
+        if isinstance(part, dict | list) and (found := _doubled(part)) is not None:
+            return found
+    return None
+
+
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Number (from 1), offset of the first byte in the file, and the bytes of each line."""
-    offset = 0
-    with path.open("rb") as file:
-        for number, whole in enumerate(file, start=1):
-            raw = _without_mark(path, whole) if number == 1 else whole
-            yield number, offset + len(whole) - len(raw), raw
-            offset += len(whole)
+    """Number (from 1), offset of the first byte in the (unpacked) file, and each line's bytes."""
+    offset, number = 0, 0
+    with open_text(path) as file:
+        try:
+            for number, whole in enumerate(file, start=1):
+                raw = _without_mark(path, whole) if number == 1 else whole
+                yield number, offset + len(whole) - len(raw), raw
+                offset += len(whole)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(
+                f"{path}: the gzip data breaks off or is damaged after line {number}: {error}.",
+                hint="Fetch or pack it again; `gzip -t` tells whether it is whole.",
+            ) from error
 
 
 def _decoded(path: Path, bad: dict[int, str]) -> Iterator[str]:

@@ -38,13 +38,14 @@ CHUNK = 512  # prompts whose shingles are in memory at once
 
 Words = npt.NDArray[np.uint32]
 _NOT_WORD = re.compile(r"[\W_]+")
+_ASCII = {i: chr(i).lower() if chr(i).isalnum() else " " for i in range(128)}
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
     """Texts with their signatures: (texts, BANDS * ROWS); an empty text never matches."""
 
-    codes: tuple[Words, ...]  # shingles of each text
+    codes: tuple[Words, ...]  # shingles of each text, sorted, each once
     signatures: Words
     filled: npt.NDArray[np.bool_]
 
@@ -56,6 +57,8 @@ def prompt_text(example: Example) -> str:
 
 def normalised(text: str) -> str:
     """Lower case, and one blank for each run of anything but letters and digits."""
+    if text.isascii():  # four times as fast, and most texts are
+        return " ".join(text.translate(_ASCII).split())
     return _NOT_WORD.sub(" ", text.lower()).strip()
 
 
@@ -103,11 +106,13 @@ def _search(ours: _Index, theirs: _Index) -> npt.NDArray[np.bool_]:
 
 
 def _jaccard(a: Words, b: Words) -> float:
-    a, b = np.unique(a), np.unique(b)
+    """Of two sorted arrays without repeats; 0 where their sizes alone rule the threshold out."""
     if THRESHOLD * max(len(a), len(b)) > min(len(a), len(b)):
         return 0.0
-    shared = len(np.intersect1d(a, b, assume_unique=True))
-    return shared / (len(a) + len(b) - shared)
+    both = np.concatenate((a, b))
+    both.sort()
+    shared = int(np.count_nonzero(both[1:] == both[:-1]))
+    return shared / (len(both) - shared)
 
 
 def _band_keys(signatures: Words, band: int) -> npt.NDArray[np.uint64]:
@@ -126,7 +131,7 @@ def _index(texts: Sequence[str], boilerplate: Words) -> _Index:
     for start in range(0, len(texts), CHUNK):
         flat, owners = _shingles(texts[start : start + CHUNK])
         kept = ~_among(flat, boilerplate)
-        flat, owners = flat[kept], owners[kept]
+        flat, owners = _each_once(flat[kept], owners[kept])
         filled, edges = np.unique(owners, return_index=True)
         chunk = [np.zeros(0, dtype=np.uint32)] * len(texts[start : start + CHUNK])
         for owner, part in zip(filled.tolist(), np.split(flat, edges[1:]), strict=False):
@@ -139,6 +144,14 @@ def _index(texts: Sequence[str], boilerplate: Words) -> _Index:
             hashed += b
             signatures[start + filled, h] = np.minimum.reduceat(hashed, edges)
     return _Index(tuple(codes), signatures, np.array([len(c) > 0 for c in codes], dtype=np.bool_))
+
+
+def _each_once(codes: Words, owners: npt.NDArray[np.intp]) -> tuple[Words, npt.NDArray[np.intp]]:
+    """The codes of each owner sorted, without repeats; owners ascend."""
+    keys = owners.astype(np.uint64) << np.uint64(32) | codes
+    keys.sort()
+    keys = keys[np.concatenate(([True], keys[1:] != keys[:-1]))] if len(keys) else keys
+    return keys.astype(np.uint32), (keys >> np.uint64(32)).astype(np.intp)
 
 
 def _among(codes: Words, few: Words) -> npt.NDArray[np.bool_]:

@@ -8,7 +8,9 @@ standard library; folders saved by `datasets` and hub data sets go through `data
 from __future__ import annotations
 
 import glob
+import gzip
 import hashlib
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -50,7 +52,7 @@ def resolve(source: Source) -> ResolvedSource:
     found = sorted(p for p in map(Path, matches) if p.is_file())
     if found:
         return _files(source, tuple(found))
-    if hub.looks_like_hub_id(path) and local.suffix.lower() not in READERS:
+    if hub.looks_like_hub_id(path) and _ending(local) not in READERS:
         revision = hub.resolve_revision(path, source.revision)
         return ResolvedSource(source, "hub", revision=revision)
     what = "no file matches this pattern" if glob.has_magic(path) else "no such file"
@@ -95,7 +97,7 @@ def _read(resolved: ResolvedSource, named: Mapping[Path, str]) -> Iterator[RawRo
         yield from columnar.read_saved(resolved.paths[0], resolved.source.split)
     else:
         for path in resolved.paths:
-            yield from READERS[path.suffix.lower()](path, named[path])
+            yield from READERS[_ending(path)](path, named[path])
 
 
 def _folder(source: Source, folder: Path) -> ResolvedSource:
@@ -114,6 +116,12 @@ def _folder(source: Source, folder: Path) -> ResolvedSource:
     )
 
 
+def _ending(path: Path) -> str:
+    """The ending that chooses the reader; text may be gzipped (.jsonl.gz)."""
+    inner = lines.text_ending(path)
+    return inner if inner not in columnar.READERS else path.suffix.lower()
+
+
 def _files(source: Source, paths: tuple[Path, ...]) -> ResolvedSource:
     for path in paths:
         _look(path)
@@ -122,19 +130,13 @@ def _files(source: Source, paths: tuple[Path, ...]) -> ResolvedSource:
 
 def _look(path: Path) -> None:
     """Refuse a file that is empty, of no known ending, or not what its ending says."""
-    ending = path.suffix.lower()
+    ending = _ending(path)
     if ending not in READERS:
         raise DataError(
             f"{path}: no reader for files that end in {ending or 'nothing'!r}.",
             hint=f"Give one of {', '.join(READERS)}.",
         )
-    try:
-        with path.open("rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read: {error.strerror}.", hint="Check its permissions."
-        ) from error
+    head = _head(path)
     if not head.removeprefix(lines.BOM).strip():
         raise DataError(f"{path}: the file is empty.", hint="Write or fetch it again.")
     seems = _seems(head)
@@ -151,9 +153,29 @@ def _look(path: Path) -> None:
         )
     packed = next((name for magic, name in OTHER.items() if head.startswith(magic)), None)
     if packed:
+        remedy = f"Rename it to {path.name}.gz." if packed == "gzip" else "Unpack it first."
+        raise DataError(f"{path}: this is {packed} data, not {ending[1:]}.", hint=remedy)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes, unpacked where the name ends in .gz."""
+    try:
+        with lines.open_text(path) as file:
+            return file.read(512)
+    except gzip.BadGzipFile as error:
         raise DataError(
-            f"{path}: this is {packed} data, not {ending[1:]}.", hint="Unpack it first."
-        )
+            f"{path}: not gzip data, though its name ends in .gz.",
+            hint=f"Rename it to {path.stem}.",
+        ) from error
+    except (EOFError, zlib.error) as error:
+        raise DataError(
+            f"{path}: the gzip data breaks off or is damaged: {error}.",
+            hint="Fetch or pack it again; `gzip -t` tells whether it is whole.",
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read: {error.strerror}.", hint="Check its permissions."
+        ) from error
 
 
 def _seems(head: bytes) -> str:

@@ -2,40 +2,32 @@
 
 The shapes are those that instruction data comes in: chat messages (OpenAI), ShareGPT
 conversations, Alpaca (instruction, input, output), instruction and response, prompt and
-completion, question and answer. For a generic task they are made one, chat messages with the
-answer last, before the task sees the row; a task with columns of its own gets the row as it is.
+completion, question and answer. The task `text` reads them all; here it is told which one a source
+has, so that this can be said, and so that the task reads the columns that were named and no others.
+A task with columns of its own gets the row as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tunesmith.data.near import prompt_text
 from tunesmith.data.source import RawRow, Source
 from tunesmith.records import Example, Message, Reject
 from tunesmith.tasks.base import Draft, RowError, Task, UnknownLabel
+from tunesmith.tasks.text import CHATS, PAIRS
 
 LOOKED_AT = 64  # rows from which the shape is told
 META = ("difficulty", "url", "kind", "topic", "category", "language")
-# Columns of the question, of what it speaks of, and of the answer, most telling first.
-PAIRS: tuple[tuple[str, str, str, str], ...] = (
-    ("Alpaca", "instruction", "input", "output"),
-    ("instruction/response", "instruction", "input", "response"),
-    ("instruction/response", "instruction", "context", "response"),
-    ("prompt/completion", "prompt", "", "completion"),
-    ("prompt/response", "prompt", "", "response"),
-    ("question/answer", "question", "context", "answer"),
-)
-CHATS = (("chat messages", "messages"), ("ShareGPT", "conversations"))
-SPEAKERS = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
+NAMES = {  # of a shape, by its answer's column; and of Alpaca, whose answer is called output
+    "messages": "chat messages",
+    "conversations": "ShareGPT",
+    "output": "Alpaca",
+    "response": "instruction/response",
+    "completion": "prompt/completion",
+    "answer": "question/answer",
 }
 GENERIC = "text"  # the task that takes the shapes above
 
@@ -50,39 +42,80 @@ class Shape:
     context: str = ""
     answer: str = ""
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a row must have for this shape, and those that it may have."""
+        return tuple(c for c in (self.question, self.context, self.answer) if c)
+
+    def narrow(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with the shape's own columns alone; a row of another shape as it is."""
+        if self.question not in row or (self.answer and self.answer not in row):
+            return row
+        return {c: row[c] for c in (*self.columns, "system") if c in row}
+
+
+class MissingColumnError(Exception):
+    """A row lacks the column (or the path into an object) that a field mapping names."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
 
 class Shaped(NamedTuple):
     """What became of one row: an Example or a Reject, and what was seen on the way.
 
     `prompt_key` is there wherever the prompt could be rendered, also for a row whose label nobody
-    knows; `repaired` is the spelling that was repaired, `unknown` the one that could not be.
+    knows, and then with its `prompt` as it is compared; `repaired` is the spelling that was
+    repaired, `unknown` the one that could not be.
     """
 
     example: Example | None
     reject: Reject | None
     prompt_key: str | None = None
+    prompt: str | None = None
     repaired: str | None = None
     unknown: str | None = None
 
 
-def recognise(rows: Sequence[Mapping[str, Any]]) -> Shape | None:
-    """The generic shape of some rows by their columns; None where it is none of them."""
+def recognise(rows: Sequence[Mapping[str, Any]], named: Collection[str] = ()) -> Shape | None:
+    """The generic shape of some rows by their columns; None where they have none in common.
+
+    `named` are columns that the recipe's field mapping names: where a row could be read in two
+    ways, the one that uses most of them is meant.
+    """
     columns = [set(row) for row in rows]
     every = set.intersection(*columns) if columns else set()
     some = set.union(*columns) if columns else set()
-    for name, column in CHATS:
-        if column in every and any(isinstance(row[column], list | tuple) for row in rows):
-            return Shape(name, f"{name}: the last turn of {column!r} is the answer", column)
-    for name, question, context, answer in PAIRS:
-        if {question, answer} <= every and (name != "Alpaca" or context in some):
-            used = context if context in some else ""
-            beside = f", {used!r} stands below it" if used else ""
-            says = f"{name}: {question!r} is the prompt{beside}, {answer!r} the answer"
-            return Shape(name, says, question, used, answer)
-    if {"instruction", "output"} <= every:
-        says = "Alpaca without input: 'instruction' is the prompt, 'output' the answer"
-        return Shape("Alpaca", says, "instruction", "", "output")
-    return None
+    found = [_chat(c) for c in CHATS if c in every and any(_is_list(row[c]) for row in rows)]
+    for question, context, answer in PAIRS:
+        if {question, answer} <= every:
+            found.append(_pair(question, context if context in some else "", answer))
+    wanted = set(named)
+    return max(
+        found,
+        key=lambda shape: (
+            len(wanted & set(shape.columns)),
+            not shape.answer or bool(shape.context),
+        ),
+        default=None,
+    )
+
+
+def _chat(column: str) -> Shape:
+    name = NAMES[column]
+    return Shape(name, f"{name}: the last turn of {column!r} is the answer", column)
+
+
+def _pair(question: str, context: str, answer: str) -> Shape:
+    name = "prompt/response" if (question, answer) == ("prompt", "response") else NAMES[answer]
+    beside = f", {context!r} stands below it" if context else ""
+    says = f"{name}: {question!r} is the prompt{beside}, {answer!r} the answer"
+    return Shape(name, says, question, context, answer)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
 def guess_task(columns: set[str]) -> str:
@@ -95,7 +128,7 @@ def guess_task(columns: set[str]) -> str:
 
 
 def map_fields(row: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
-    """The row with each target name of `fields` added; KeyError names a column that is not there.
+    """The row with each target name of `fields` added; MissingColumnError where one is not there.
 
     A column may be a path into an object: "metadata.topic".
     """
@@ -107,7 +140,7 @@ def map_fields(row: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, A
         value: Any = row
         for key in column.split("."):
             if not isinstance(value, Mapping) or key not in value:
-                raise KeyError(column)
+                raise MissingColumnError(column)
             value = value[key]
         mapped[target] = value
     return mapped
@@ -119,67 +152,22 @@ def to_example(raw: RawRow, task: Task, shape: Shape | None, source: Source) -> 
         return Shaped(None, Reject(raw.place, raw.error or "unreadable", {}))
     try:
         row = map_fields(raw.row, source.fields) if source.fields else raw.row
-        if shape is not None and task.name == GENERIC:
-            row = as_chat(row, shape)
+        if shape is not None:
+            row = shape.narrow(row)
         draft = task.shape(row)
         example = _example(draft, raw, source)
-    except KeyError as error:
-        return Shaped(None, Reject(raw.place, f"no column {error.args[0]!r}", raw.row))
+    except MissingColumnError as error:
+        return Shaped(None, Reject(raw.place, f"no column {error.column!r}", raw.row))
     except UnknownLabel as error:
         reject = Reject(raw.place, error.reason, raw.row)
-        return Shaped(None, reject, _key_without_label(row, task, error.label), None, error.label)
+        twin = _with_a_label(row, task, error.label)
+        if twin is None:
+            return Shaped(None, reject, unknown=error.label)
+        return Shaped(None, reject, twin.prompt_key, prompt_text(twin), unknown=error.label)
     except RowError as error:
         return Shaped(None, Reject(raw.place, error.reason, raw.row))
     repaired = draft.raw_label if draft.raw_label != draft.label else None
-    return Shaped(example, None, example.prompt_key, repaired)
-
-
-def as_chat(row: Mapping[str, Any], shape: Shape) -> Mapping[str, Any]:
-    """A row of a generic shape as chat messages with the answer last; RowError where it cannot."""
-    if not shape.answer:
-        turns = [_turn(turn, shape.question) for turn in _list(row, shape.question)]
-        system = row.get("system")
-        if isinstance(system, str) and system.strip() and turns and turns[0]["role"] != "system":
-            turns.insert(0, {"role": "system", "content": system})
-        return {**row, "messages": turns}
-    question = _text(row, shape.question)
-    context = row.get(shape.context) if shape.context else None
-    if context is not None and not isinstance(context, str):
-        raise RowError(f"{shape.context!r} holds {_kind(context)}, not text")
-    system = row.get("system")
-    turns = [{"role": "system", "content": system}] if isinstance(system, str) and system else []
-    turns.append({"role": "user", "content": f"{question}\n\n{context}" if context else question})
-    turns.append({"role": "assistant", "content": _text(row, shape.answer)})
-    return {**row, "messages": turns}
-
-
-def _turn(turn: Any, column: str) -> dict[str, str]:
-    if not isinstance(turn, Mapping):
-        raise RowError(f"a turn of {column!r} is {_kind(turn)}, not an object")
-    speaker = turn.get("role", turn.get("from"))
-    content = turn.get("content", turn.get("value"))
-    role = SPEAKERS.get(speaker.lower()) if isinstance(speaker, str) else None
-    if role is None:
-        raise RowError(f"a turn of {column!r} is spoken by {speaker!r}, which is no chat role")
-    if not isinstance(content, str):
-        raise RowError(f"a turn of {column!r} holds {_kind(content)}, not text")
-    return {"role": role, "content": content}
-
-
-def _list(row: Mapping[str, Any], column: str) -> Sequence[Any]:
-    value = row.get(column)
-    if not isinstance(value, list | tuple) or not value:
-        raise RowError(f"{column!r} holds {_kind(value)}, not a list of turns")
-    return value
-
-
-def _text(row: Mapping[str, Any], column: str) -> str:
-    value = row.get(column)
-    if not isinstance(value, str):
-        raise RowError(f"{column!r} holds {_kind(value)}, not text")
-    if not value.strip():
-        raise RowError(f"{column!r} is empty")
-    return value
+    return Shaped(example, None, example.prompt_key, repaired=repaired)
 
 
 def _example(draft: Draft, raw: RawRow, source: Source) -> Example:
@@ -211,19 +199,20 @@ def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
     return meta
 
 
-def _key_without_label(row: Mapping[str, Any], task: Task, label: str) -> str | None:
-    """Prompt key of a row whose only fault is its label: it counts among the duplicates.
+def _with_a_label(row: Mapping[str, Any], task: Task, label: str) -> Example | None:
+    """The Example of a row whose only fault is its label: its prompt counts among the duplicates.
 
     Which column is the label's only the task knows: the one that holds this spelling, and that
     makes the row usable once it holds a label of the vocabulary.
     """
     for column, value in row.items():
-        if value == label or (value is None and label == "None"):
+        if value == label or str(value) == label:
             try:
                 draft = task.shape({**row, column: task.labels[0]})
             except RowError:
                 continue
-            return Example(tuple(draft.messages), draft.target).prompt_key
+            example = Example(tuple(draft.messages), draft.target)
+            return example if _encodes(prompt_text(example)) else None
     return None
 
 
@@ -233,14 +222,6 @@ def _encodes(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "nothing"
-    names = {list: "a list", dict: "an object", bool: "a truth value", str: "text"}
-    names |= {int: "a number", float: "a number"}
-    return names.get(type(value), type(value).__name__)
 
 
 def prompt_of(messages: Sequence[Message]) -> str:

@@ -71,22 +71,60 @@ AttentionInterface.register(PACKED, packed_attention)
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """Whether the examples of a pack stay apart in this model.
+    """Whether the examples of a pack stay apart in this model: by its configuration, and by trial.
 
-    They do where every layer attends through transformers' attention interface and nothing else
-    carries state along the row. Not so: recurrent and convolutional layers, and attention with
-    soft-capped logits or sinks, which the kernel here does not compute.
+    The configuration rules out what carries state along the row (recurrent and convolutional
+    layers) and attention that the kernel here does not compute (soft-capped logits). It cannot tell
+    whether a model hands the lengths down to its attention: in transformers 5.23 Nemotron says that
+    it takes any attention and mixes the examples. So the model is asked, with a dozen tokens.
     """
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     plain = kinds <= {"full_attention", "sliding_attention"}
     capped = getattr(config, "attn_logit_softcapping", None) is not None
-    sinks = config.model_type in {"gpt_oss"}
     recurrent = any(
         hasattr(config, key) for key in ("ssm_cfg", "state_size", "mamba_d_state", "conv_kernel")
     )
     supported = bool(getattr(model, "_supports_attention_backend", False))
-    return plain and supported and not (capped or sinks or recurrent)
+    return plain and supported and not (capped or recurrent) and _stays_apart(model)
+
+
+@torch.no_grad()
+def _stays_apart(model: PreTrainedModel) -> bool:
+    """Try it: a packed answer is the lone one, and does not move when its neighbour changes."""
+    vocabulary = model.config.get_text_config().vocab_size
+    first, second, other = ((torch.arange(20) * 31 + 7) % vocabulary).split([7, 6, 7])
+
+    def logits(*parts: Tensor, **packed: Any) -> Tensor:
+        ids = torch.cat(parts)[None].to(model.device)
+        return model(input_ids=ids, use_cache=False, **packed).logits[0].float()
+
+    def pack(*parts: Tensor) -> Tensor:
+        positions = torch.cat([torch.arange(len(part)) for part in parts])[None]
+        return logits(
+            *parts,
+            position_ids=positions.to(model.device),
+            segments=tuple(len(part) for part in parts),
+            logits_to_keep=torch.arange(positions.shape[1], device=model.device),
+        )
+
+    def near(one: Tensor, two: Tensor) -> bool:
+        # Rounding is 1e-6 in float32 and 1e-2 in 16 bit; a neighbour that is seen moves logits by
+        # a tenth and more of their size.
+        tolerance = 1e-3 if model.dtype == torch.float32 else 0.05
+        return float((one - two).norm()) <= tolerance * float(two.norm())
+
+    training = model.training
+    model.eval()
+    try:
+        alone = torch.cat([logits(first), logits(second)])
+        with packed_attention_on(model):
+            both, beside_another = pack(first, second), pack(other, second)
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return False  # its forward takes other arguments, or shapes that the kernel does not
+    finally:
+        model.train(training)
+    return near(both, alone) and near(beside_another[-len(second) :], both[-len(second) :])
 
 
 @contextmanager

@@ -22,34 +22,43 @@ def in_batches(
     *,
     batch_size: int,
     failed: Callable[[int, str], Result],
-) -> Iterator[Result]:
+    most_tokens: int | None = None,
+) -> Iterator[list[Result]]:
     """Do `work` on batches of indices, longest first, and yield what it returns, batch by batch.
 
-    A batch that runs out of memory is halved and tried again, and those behind it start at that
-    size. What fails for another reason, or alone does not fit, is reported for each of its indices
-    through `failed(index, reason)`; it does not stop the others.
+    A batch holds at most `batch_size` prompts and, padded, about `most_tokens` tokens.
+
+    A batch that fails is halved and tried again, so that one prompt takes no other with it; where
+    memory did not suffice, the batches behind it start at the smaller size too. What fails alone is
+    reported through `failed(index, reason)`. `work` returns one result for each index, in any
+    order.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    start = 0
+    start, size = 0, batch_size
     while start < len(order):
-        batch = order[start : start + batch_size]
+        if most_tokens is not None:
+            size = min(size, max(most_tokens // max(lengths[order[start]], 1), 1))
+        batch = order[start : start + size]
         reason = ""
         results: list[Result] = []
         try:
             results = work(batch)
         except (RuntimeError, MemoryError) as error:
-            if out_of_memory(error) and len(batch) > 1:
-                batch_size = len(batch) // 2
-            else:
-                reason = f"{type(error).__name__}: {error}".strip()
-        if not reason and not results:
-            # Only now has the error let go of the tensors in its traceback.
+            size = max(len(batch) // 2, 1)
+            if out_of_memory(error):
+                batch_size = size
+            reason = f"{type(error).__name__}: {error}".strip()
+        if reason:
+            # Only now, outside the handler, has the error let go of the tensors in its traceback.
             release_memory()
-            continue
-        yield from results or [failed(index, reason) for index in batch]
+            if len(batch) > 1:
+                continue
+            results = [failed(batch[0], reason)]
+        yield results
         start += len(batch)
+        size = min(batch_size, 2 * size)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -7,6 +7,8 @@ copy comes once a block. Layers of other kinds (sliding window, recurrent) stay 
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,21 +16,26 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-BLOCK = 64
+BLOCK = 64  # tokens
 
 
 class RoomyLayer(DynamicLayer):
     """Keys and values of one layer, (batch, heads, tokens, head_dim), with room behind them.
 
-    `keys` and `values` are views on the filled part, so that whatever reads a DynamicLayer reads
-    this one too.
+    `keys` and `values` are views on the filled part, so that whatever reads or replaces those of a
+    DynamicLayer (crop, reorder, reset) works on this one too: a room they are no view of any more
+    is given up.
     """
 
     _layer_type = None  # transformers would otherwise register this class in DynamicLayer's place
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._room: tuple[Tensor, Tensor] | None = None
+        self._shown: Tensor | None = None  # the view of the room that `keys` was last
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -37,56 +44,100 @@ class RoomyLayer(DynamicLayer):
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         filled = self.get_seq_length()
+        if filled == 0:
+            # Often this is all there will be: room is made when more comes.
+            self.keys, self.values = key_states, value_states
+            return self.keys, self.values
         total = filled + key_states.shape[-2]
-        if self._room is None or self._room[0].shape[-2] < total:
-            self._room = (
-                _grown(self.keys, filled, key_states, total + BLOCK),
-                _grown(self.values, filled, value_states, total + BLOCK),
+        room = self._room if self._shown is self.keys else None
+        if room is None or room[0].shape[-2] < total:
+            room = (
+                _grown(self.keys, filled, total + BLOCK),
+                _grown(self.values, filled, total + BLOCK),
             )
-        keys, values = self._room
-        keys[:, :, filled:total] = key_states
-        values[:, :, filled:total] = value_states
-        self.keys, self.values = keys[:, :, :total], values[:, :, :total]
-        return self.keys, self.values
+        room[0][:, :, filled:total] = key_states
+        room[1][:, :, filled:total] = value_states
+        return self._show(room, total)
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows of the batch."""
-        super().batch_select_indices(indices)
-        self._room = None
+        """Keep these rows of the batch, or repeat them."""
+        if self._room is None or self._shown is not self.keys:
+            super().batch_select_indices(indices)
+            return
+        filled = self.get_seq_length()
+        self._show((self._room[0][indices], self._room[1][indices]), filled)
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat each row of the batch."""
-        super().batch_repeat_interleave(repeats)
-        self._room = None
-
-    def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Put the rows of the batch in another order."""
-        super().reorder_cache(beam_idx)
-        self._room = None
-
-    def crop(self, tokens_to_remove: int) -> None:
-        """Forget the last tokens (a count, given as a negative number)."""
-        super().crop(tokens_to_remove)
-        self._room = None
-
-    def reset(self) -> None:
-        """Forget everything."""
-        super().reset()
-        self._room = None
+    def _show(self, room: tuple[Tensor, Tensor], filled: int) -> tuple[Tensor, Tensor]:
+        self._room = room
+        self.keys, self.values = room[0][:, :, :filled], room[1][:, :, :filled]
+        self._shown = self.keys
+        return self.keys, self.values
 
 
-def _grown(old: Tensor, filled: int, like: Tensor, tokens: int) -> Tensor:
-    batch, heads, _, head_dim = like.shape
-    room = torch.empty((batch, heads, tokens, head_dim), dtype=like.dtype, device=like.device)
-    if filled:
-        room[:, :, :filled] = old
+def _grown(old: Tensor, filled: int, tokens: int) -> Tensor:
+    batch, heads, _, head_dim = old.shape
+    room = old.new_empty((batch, heads, tokens, head_dim))
+    room[:, :, :filled] = old
     return room
 
 
 def roomy_cache(config: Any) -> DynamicCache:
     """An empty cache for a model with this configuration."""
     cache = DynamicCache(config=config)
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [
+        RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
     if getattr(cache, "layer_class_to_replicate", None) is DynamicLayer:
         cache.layer_class_to_replicate = RoomyLayer
     return cache
+
+
+class Prefix:
+    """The beginning that all prompts share, read once: `length` tokens, their keys and values.
+
+    Only models whose layers all keep every key share a prefix; in others (sliding window,
+    recurrent) the padding of the later tokens would come to stand in the state.
+    """
+
+    WORTHWHILE = 16  # tokens: a shorter one costs more in copies than it saves
+
+    def __init__(self, length: int, cache: DynamicCache | None) -> None:
+        self.length = length
+        self._cache = cache
+
+    @classmethod
+    @torch.inference_mode()
+    def read(
+        cls, model: Any, config: Any, prompts: Sequence[Sequence[int]], device: torch.device
+    ) -> Prefix:
+        """Find what `prompts` (token ids, none empty) share and run `model` over it.
+
+        Each prompt keeps at least one token of its own, so that there is one to go on from.
+        """
+        length = common_length(prompts)
+        cache = roomy_cache(config)
+        sharable = all(type(layer) is RoomyLayer for layer in cache.layers) and cache.layers
+        if len(prompts) < 2 or length < cls.WORTHWHILE or not sharable:
+            return cls(0, None)
+        ids = torch.tensor([list(prompts[0][:length])], device=device)
+        model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cls(length, cache)
+
+    def cache(self, config: Any, rows: int) -> DynamicCache:
+        """A cache for `rows` prompts, with the prefix in it."""
+        if self._cache is None:
+            return roomy_cache(config)
+        mine = copy.deepcopy(self._cache)
+        mine.batch_repeat_interleave(rows)
+        return mine
+
+
+def common_length(prompts: Sequence[Sequence[int]]) -> int:
+    """How many first tokens all prompts share, less than the shortest has; 0 for no prompts."""
+    if not prompts:
+        return 0
+    # What the first and the last in order share, all between them share.
+    first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
+    limit = max(min(len(prompt) for prompt in prompts) - 1, 0)
+    pairs = zip(first[:limit], last, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), limit)

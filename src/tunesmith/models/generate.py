@@ -1,8 +1,8 @@
 """Greedy answers to many prompts.
 
-Batches are sorted by length and padded on the left; a row that has ended leaves its batch, and its
-keys and values with it, so that the rest goes faster. Nothing is done to the text: what the model
-wrote is what is judged, less the token that ends the turn.
+Batches are sorted by length and padded on the left; rows that have ended leave their batch, and
+their keys and values with them, so that the rest goes faster. Nothing is done to the text: what
+the model wrote is what is judged, less the token that ends the turn.
 
 A loop of our own and not transformers' `generate`, which computes finished rows to the end of the
 batch and copies the whole cache for each token; the answers are identical.
@@ -15,11 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from tunesmith.models.batching import in_batches, pad_left
 from tunesmith.models.cache import roomy_cache
 from tunesmith.models.load import Loaded
+
+WASTE = 8  # rows leave when one in so many has ended: each time, all keys and values are copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,12 @@ class _Row:
     def done(self) -> bool:
         return self.ended or len(self.ids) >= self.limit
 
+    def take(self, token: int, stops: frozenset[int]) -> None:
+        """Append a token, unless the answer is done."""
+        if not self.done:
+            self.ids.append(token)
+            self.ended = token in stops
+
 
 def generate(
     loaded: Loaded,
@@ -58,7 +65,7 @@ def generate(
     *,
     max_new_tokens: int,
     batch_size: int,
-) -> Iterator[Generated]:
+) -> Iterator[list[Generated]]:
     """Greedy answers to `prompts` (token ids), at most `max_new_tokens` each, as batches end.
 
     They come longest prompt first, each with its place in `prompts`. Greedy decoding has no
@@ -101,8 +108,13 @@ def _write(loaded: Loaded, prompts: Sequence[Sequence[int]], rows: list[_Row]) -
     # The mask grows into room made once; (batch, prompt + answer), 1 where there is a token.
     mask = torch.cat([mask, mask.new_ones((len(rows), room))], dim=1)
     width = ids.shape[1]
-    live = rows
-    while live:
+    batch = rows
+    while writing := [row for row in batch if not row.done]:
+        if (len(batch) - len(writing)) * WASTE >= len(batch):
+            index = torch.tensor([i for i, row in enumerate(batch) if not row.done], device=device)
+            cache.batch_select_indices(index)
+            mask, positions, ids = mask[index], positions[index], ids[index]
+            batch = writing
         begun = time.perf_counter()
         logits = model(
             input_ids=ids,
@@ -111,24 +123,13 @@ def _write(loaded: Loaded, prompts: Sequence[Sequence[int]], rows: list[_Row]) -
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
-        ).logits  # (live, 1, vocabulary)
-        chosen: Tensor = logits[:, -1].argmax(dim=-1)  # (live,)
-        _append(live, chosen.tolist(), stops)
-        share = (time.perf_counter() - begun) / len(live)
-        for row in live:
+        ).logits  # (batch, 1, vocabulary)
+        ids = logits[:, -1:].argmax(dim=-1)  # (batch, 1)
+        for row, token in zip(batch, ids[:, 0].tolist(), strict=True):
+            row.take(token, stops)
+        share = (time.perf_counter() - begun) / len(writing)
+        for row in writing:
             row.seconds += share
-        kept = [place for place, row in enumerate(live) if not row.done]
-        positions = positions[:, -1:] + 1
-        if 0 < len(kept) < len(live):
-            index = torch.tensor(kept, device=device)
-            cache.batch_select_indices(index)
-            mask, positions, chosen = mask[index], positions[index], chosen[index]
-        live = [live[place] for place in kept]
-        ids = chosen[:, None]
+        # A row that has ended may stand beside the others a while: its place must stay a place.
+        positions = (positions[:, -1:] + 1).clamp(max=loaded.context - 1)
         width += 1
-
-
-def _append(rows: Sequence[_Row], tokens: Sequence[int], stops: frozenset[int]) -> None:
-    for row, token in zip(rows, tokens, strict=True):
-        row.ids.append(token)
-        row.ended = token in stops

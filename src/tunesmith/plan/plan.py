@@ -37,7 +37,9 @@ def make_plan(
     ]
     size = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
     per_epoch = math.ceil(facts.data.examples / size)
-    steps = settings.max_steps or math.ceil(per_epoch * settings.num_train_epochs)
+    steps = math.ceil(per_epoch * settings.num_train_epochs)
+    if settings.max_steps is not None:
+        steps = min(steps, settings.max_steps)
     checkpointing = settings.gradient_checkpointing is True
     targets = settings.target_modules
     memory = estimate_memory(

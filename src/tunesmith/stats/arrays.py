@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Numbers = Sequence[float] | Sequence[bool] | Floats | Bools
+
+BLOCK = 4_000_000  # numbers held at once by whatever resamples: 32 MB
+ROUNDING = 1e-12  # values closer than this share of the largest are equal but for rounding
 
 
 def finite(values: Numbers, what: str = "values") -> Floats:
@@ -42,3 +45,23 @@ def paired(a: Numbers, b: Numbers) -> tuple[Floats, Floats]:
             hint="compare on the same examples",
         )
     return left, right
+
+
+def differences(a: Numbers, b: Numbers) -> Floats:
+    """b - a, shape (n,); what is left of equal values by rounding becomes 0."""
+    left, right = paired(a, b)
+    found: Floats = right - left
+    found[np.abs(found) <= ROUNDING * np.maximum(np.abs(left), np.abs(right))] = 0.0
+    return found
+
+
+def all_equal(values: Floats) -> bool:
+    """Whether the values, shape (n,), n >= 1, differ by rounding at most."""
+    return bool(np.ptp(values) <= ROUNDING * float(np.abs(values).max()))
+
+
+def blocks(total: int, width: int) -> Iterator[slice]:
+    """`total` rows of `width` numbers in slices that each hold BLOCK numbers or one row."""
+    rows = max(1, BLOCK // max(1, width))
+    for start in range(0, total, rows):
+        yield slice(start, min(total, start + rows))

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from tunesmith.errors import EvaluationError
-from tunesmith.stats.arrays import Floats, Ints
+from tunesmith.stats.arrays import Floats, Ints, blocks
 from tunesmith.stats.intervals import Bootstrap, acceleration
 
 TIE = 1e-12  # F1 differences this close are equal but for rounding
@@ -220,7 +220,11 @@ class _Scorer:
 def bootstrap_difference(
     table: Cells, average: Average, *, replicates: int = 2000, seed: int = 0
 ) -> Bootstrap:
-    """Paired bootstrap of score(b) - score(a): examples are resampled with both their answers."""
+    """Paired bootstrap of score(b) - score(a): examples are resampled with both their answers.
+
+    Efron and Tibshirani (1993), An Introduction to the Bootstrap, sect. 14.3. EvaluationError
+    below 2 replicates.
+    """
     return _resample(table, _Scorer(table, average).difference, replicates, seed)
 
 
@@ -240,19 +244,31 @@ def _resample(table: Cells, statistic: _Statistic, replicates: int, seed: int) -
     if replicates < 2:
         raise EvaluationError(f"{replicates} bootstrap replicates: at least 2 are needed")
     counts = table.counts.astype(np.float64)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(table.n, counts / table.n, size=replicates).astype(np.float64)
+    rng, shares, width = np.random.default_rng(seed), counts / table.n, counts.size
+    drawn = [
+        statistic(rng.multinomial(table.n, shares, size=b.stop - b.start).astype(np.float64))
+        for b in blocks(replicates, width)
+    ]
     bent = 0.0
     if table.n > 1:  # examples of one cell have one leave-one-out value
-        bent = acceleration(statistic(counts - np.eye(counts.size)), table.counts)
-    return Bootstrap(float(statistic(counts[None])[0]), statistic(drawn), bent)
+        left_out = [statistic(_without_one(counts, b)) for b in blocks(width, width)]
+        bent = acceleration(np.concatenate(left_out), table.counts)
+    return Bootstrap(float(statistic(counts[None])[0]), np.concatenate(drawn), bent)
+
+
+def _without_one(counts: Floats, block: slice) -> Floats:
+    """The counts less one example of each cell of the block, shape (block, C)."""
+    rows = np.repeat(counts[None], block.stop - block.start, axis=0)
+    rows[np.arange(len(rows)), np.arange(block.start, block.stop)] -= 1
+    return rows
 
 
 def swap_test(table: Cells, average: Average, *, replicates: int = 2000, seed: int = 0) -> float:
     """Two-sided p of score(b) = score(a) by exchanging the two answers of random examples.
 
-    Under the null hypothesis the two answers of an example are exchangeable. Never below
-    1 / (1 + replicates); 1 where no answer differs.
+    Under the null hypothesis the two answers of an example are exchangeable (Yeh 2000,
+    Proc. COLING, "More accurate tests for the statistical significance of result differences").
+    Never below 1 / (1 + replicates); 1 where no answer differs.
     """
     if replicates < 1:
         raise EvaluationError(f"{replicates} permutations: at least one is needed")
@@ -262,6 +278,9 @@ def swap_test(table: Cells, average: Average, *, replicates: int = 2000, seed: i
     counts = table.counts.astype(np.float64)[None]
     limit = abs(float(scorer.difference(counts)[0])) - TIE
     moving = np.where(table.a == table.b, 0, table.counts)
-    swaps = np.random.default_rng(seed).binomial(moving, 0.5, (replicates, moving.size))
-    differences = scorer.swapped(counts, swaps.astype(np.float64))
-    return (1 + int(np.sum(np.abs(differences) >= limit))) / (1 + replicates)
+    rng, hits = np.random.default_rng(seed), 0
+    for block in blocks(replicates, moving.size):
+        swaps = rng.binomial(moving, 0.5, (block.stop - block.start, moving.size))
+        differences = scorer.swapped(counts, swaps.astype(np.float64))
+        hits += int(np.sum(np.abs(differences) >= limit))
+    return (1 + hits) / (1 + replicates)

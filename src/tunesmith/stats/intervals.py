@@ -8,22 +8,27 @@
 A bootstrap of values that are all equal has no spread, and would call itself certain. There the
 interval comes from the exact binomial instead: with confidence 1 - alpha at most a share
 1 - alpha^(1/n) of what was not seen differs from what was, and it may differ up to the bounds.
+Where all but a few values are equal (at most 5 and less than half of them: too few for a sign test
+at 5 %), resampling the few says nothing of the tail they come from either: the interval is then
+widened to the Clopper-Pearson (1934) limit of their share, which is the former rule for none.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunesmith.errors import EvaluationError
 from tunesmith.records import Interval
-from tunesmith.stats.arrays import Floats, Ints, finite
+from tunesmith.stats.arrays import ROUNDING, Floats, Ints, all_equal, blocks, finite
 
-BLOCK = 4_000_000  # indices drawn at once: 32 MB
+KEPT = 64_000_000  # numbers of one byte that are worth keeping from one metric to the next
+FEW = 5  # odd values that are too few to resample: 2 / 2^5 is above 0.05
 
 
 @lru_cache(maxsize=256)
@@ -82,22 +87,33 @@ def newcombe_paired(
     return max(-1.0, low), min(1.0, high)
 
 
-def unseen_share(n: int, confidence: float = 0.95) -> float:
-    """Largest share of cases that can differ where n of n were alike: 1 - (1-confidence)^(1/n)."""
-    if n < 1:
+def unseen_share(n: int, confidence: float = 0.95, seen: int = 0) -> float:
+    """Upper Clopper-Pearson limit (1934, one-sided) of a share seen `seen` times in n, n >= 1.
+
+    For seen = 0 it is 1 - (1 - confidence)^(1/n), about 3/n at 95 %.
+    """
+    from scipy.special import betaincinv
+
+    if n < 1 or not 0 <= seen <= n:
         raise EvaluationError("no examples: nothing can be said of what was not seen")
-    return -math.expm1(math.log(1 - check_confidence(confidence)) / n)
+    check_confidence(confidence)
+    if seen == n:
+        return 1.0
+    if seen == 0:
+        return -math.expm1(math.log1p(-confidence) / n)
+    return float(betaincinv(seen + 1, n - seen, confidence))
 
 
-def constant_interval(
-    value: float, n: int, *, bounds: Interval, confidence: float = 0.95
-) -> Interval:
-    """Interval of a mean within `bounds` where all n values are equal (Clopper-Pearson)."""
-    low, high = bounds
-    if not low <= value <= high:
-        raise EvaluationError(f"{value} lies outside its bounds {low} to {high}")
-    share = unseen_share(n, confidence)
-    return value - share * (value - low), value + share * (high - value)
+def odd_values(values: Floats) -> int:
+    """How many of the values, shape (n,), n >= 1, are not the most frequent one."""
+    scale = float(np.abs(values).max()) or 1.0
+    _, counts = np.unique(np.round(values / scale, 11), return_counts=True)
+    return int(values.size - counts.max())
+
+
+def few(odd: int, n: int) -> bool:
+    """Whether `odd` of n are too few to be resampled; see the module's docstring."""
+    return odd <= FEW and 2 * odd < n
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,31 +127,39 @@ class Bootstrap:
     @property
     def error(self) -> float:
         """Standard error; 0.0 where no replicate differs."""
-        return float(np.std(self.replicates, ddof=1)) if np.ptp(self.replicates) > 0 else 0.0
+        return 0.0 if all_equal(self.replicates) else float(np.std(self.replicates, ddof=1))
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """BCa limits (Efron 1987, eq. 6.8); EvaluationError where no replicate differs."""
         from scipy.special import ndtr
 
         check_confidence(confidence)
-        if np.ptp(self.replicates) == 0:
+        if all_equal(self.replicates):
             raise EvaluationError(
                 "every bootstrap replicate is the same: there is no spread to make an interval of",
                 hint="all values are equal; use more varied examples",
             )
-        ties = np.mean(self.replicates < self.observed) + np.mean(self.replicates <= self.observed)
+        slack = ROUNDING * max(abs(self.observed), float(np.abs(self.replicates).max()))
+        below = np.mean(self.replicates < self.observed - slack)
+        ties = below + np.mean(self.replicates <= self.observed + slack)
         edge = 0.5 / self.replicates.size  # a bias beyond every replicate is kept finite
         bias = normal_quantile(float(np.clip(ties / 2, edge, 1 - edge)))
         levels = []
         for tail in ((1 - confidence) / 2, (1 + confidence) / 2):
             shifted = bias + normal_quantile(tail)
-            levels.append(float(ndtr(bias + shifted / (1 - self.acceleration * shifted))))
+            room = 1 - self.acceleration * shifted
+            # Past its pole the transformation would turn back: the level stays at the end.
+            reach = bias + shifted / room if room > 0 else math.copysign(math.inf, shifted)
+            levels.append(float(ndtr(reach)))
         low, high = np.quantile(self.replicates, levels)
         return float(low), float(high)
 
 
 def acceleration(jackknife: Floats, weights: Ints | None = None) -> float:
-    """Efron's a from the leave-one-out values; `weights`: how often each of them occurs."""
+    """Efron's a (1987, eq. 6.6, by the jackknife) from the leave-one-out values; |a| <= 1/6.
+
+    `weights`: how often each of them occurs; 0.0 where they are all equal.
+    """
     times = np.ones(jackknife.size) if weights is None else weights.astype(np.float64)
     spread = np.average(jackknife, weights=times) - jackknife
     square = float(np.sum(times * spread**2))
@@ -147,6 +171,10 @@ def bootstrap(
 ) -> Bootstrap:
     """Resample n rows; `statistic` takes row indices (shape (n,) or (n-1,)) and gives a float."""
     _check(n, replicates)
+    if n < 2:
+        raise EvaluationError(
+            "one example cannot be resampled", hint="an interval needs two examples or more"
+        )
     rng = np.random.default_rng(seed)
     rows = np.arange(n, dtype=np.int64)
     values = [statistic(rng.integers(0, n, n)) for _ in range(replicates)]
@@ -158,13 +186,23 @@ def bootstrap(
     )
 
 
-@lru_cache(maxsize=4)
-def _times_drawn(n: int, replicates: int, seed: int) -> Floats:
-    """How often each of n rows stands in each resample, shape (B, n): the same for all metrics."""
-    drawn = np.random.default_rng(seed).integers(0, n, (replicates, n), dtype=np.int64)
-    drawn += n * np.arange(replicates)[:, None]
-    times = np.bincount(drawn.ravel(), minlength=replicates * n).astype(np.float64)
-    return times.reshape(replicates, n)
+def _draws(n: int, replicates: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """How often each of n rows stands in each resample: blocks of shape (b, n), together (B, n).
+
+    A byte holds it: in n draws a row comes up some ten times, 255 times never (or n <= 255).
+    """
+    rng = np.random.default_rng(seed)
+    for block in blocks(replicates, n):
+        count = block.stop - block.start
+        drawn = rng.integers(0, n, (count, n), dtype=np.int64)
+        drawn += n * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * n).astype(np.uint8).reshape(count, n)
+
+
+@lru_cache(maxsize=2)
+def _kept_draws(n: int, replicates: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
+    """The same, kept: every metric of every pair on the same rows is resampled alike."""
+    return tuple(_draws(n, replicates, seed))
 
 
 def bootstrap_mean(
@@ -174,15 +212,9 @@ def bootstrap_mean(
     array = finite(values)
     n = array.size
     _check(n, replicates)
-    rows = max(1, BLOCK // n)
-    if replicates <= rows:
-        means = _times_drawn(n, replicates, seed) @ array / n
-    else:
-        rng = np.random.default_rng(seed)
-        sizes = [min(rows, replicates - start) for start in range(0, replicates, rows)]
-        means = np.concatenate(
-            [array[rng.integers(0, n, (k, n), dtype=np.int32)].mean(axis=1) for k in sizes]
-        )
+    draw = _kept_draws if n * replicates <= KEPT else _draws
+    drawn = draw(n, replicates, seed)
+    means = np.concatenate([times.astype(np.float64) @ array for times in drawn]) / n
     # The i-th leave-one-out mean is (sum - x_i) / (n - 1): its spread is that of x, turned over.
     return Bootstrap(float(array.mean()), means, acceleration(-array))
 
@@ -207,14 +239,24 @@ def mean_interval(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-    """BCa interval of a mean; where all values are equal, the exact one within `bounds`.
+    """BCa interval of a mean; where `bounds` of the values are known, widened for few odd ones.
 
-    EvaluationError where all are equal and no bounds are known.
+    EvaluationError where all are equal and no bounds are known, or a value lies outside them.
     """
     array = finite(values)
-    if np.ptp(array) == 0 and bounds is not None:
-        return constant_interval(float(array[0]), array.size, bounds=bounds, confidence=confidence)
-    return bootstrap_mean(array, replicates=replicates, seed=seed).interval(confidence)
+    if bounds is None:
+        return bootstrap_mean(array, replicates=replicates, seed=seed).interval(confidence)
+    low, high = bounds
+    if not (low <= array.min() and array.max() <= high):
+        raise EvaluationError(f"a value lies outside its bounds {low} to {high}")
+    n, mean, odd = array.size, float(array.mean()), odd_values(array)
+    ends = (mean, mean)
+    if odd:
+        ends = bootstrap_mean(array, replicates=replicates, seed=seed).interval(confidence)
+    if not few(odd, n):
+        return ends
+    share = unseen_share(n, confidence, odd)
+    return min(ends[0], mean - share * (mean - low)), max(ends[1], mean + share * (high - mean))
 
 
 def _check(n: int, replicates: int) -> None:

@@ -3,7 +3,7 @@
 - Holm, S. (1979), Scandinavian Journal of Statistics 6:65-70: holds the chance of any false claim
   in a family, whatever the dependence between its tests.
 - Benjamini, Y. and Hochberg, Y. (1995), JRSS B 57:289-300: holds the expected share of false
-  claims among those made; for exploration.
+  claims among those made, which is less than a verdict asks.
 """
 
 from __future__ import annotations

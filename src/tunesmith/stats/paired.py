@@ -18,18 +18,20 @@ import numpy as np
 
 from tunesmith.errors import EvaluationError
 from tunesmith.records import Interval
-from tunesmith.stats.arrays import Numbers, paired
-from tunesmith.stats.intervals import BLOCK
+from tunesmith.stats.arrays import Numbers, all_equal, blocks, differences, paired
+from tunesmith.stats.intervals import check_confidence
 
 ENUMERATED = 12  # differences up to which all 2^k sign patterns are counted
-SLACK = 1e-9  # sums that differ by rounding alone are equal
+SLACK = 1e-9  # sums closer than this share of all they could be are equal but for rounding
 
 
 @dataclass(frozen=True, slots=True)
 class McNemar:
     """The paired table of two binary scores, and what it says of b against a.
 
-    `odds_ratio` is only_b / only_a: infinite where nothing was lost, NaN where nothing changed.
+    `odds_ratio` is only_b / only_a; where either is 0, (only_b + 1/2) / (only_a + 1/2), which is
+    finite and above 0 (Haldane 1956, Annals of Human Genetics 20:309-311), and `corrected` is true.
+    Its interval may reach infinity.
     """
 
     both: int
@@ -40,6 +42,7 @@ class McNemar:
     p_mid: float
     odds_ratio: float
     odds_ratio_ci: Interval
+    corrected: bool
 
     @property
     def n(self) -> int:
@@ -76,7 +79,10 @@ def mcnemar(a: Numbers, b: Numbers, confidence: float = 0.95) -> McNemar:
 def mcnemar_table(
     both: int, only_a: int, only_b: int, neither: int, *, confidence: float = 0.95
 ) -> McNemar:
-    """The same from the four counts; without a discordant pair p is 1."""
+    """The same from the four counts; without a discordant pair p is 1.
+
+    EvaluationError for a negative count or an empty table.
+    """
     from scipy.special import bdtr
 
     if min(both, only_a, only_b, neither) < 0 or both + only_a + only_b + neither < 1:
@@ -87,12 +93,10 @@ def mcnemar_table(
     p_mid = min(1.0, 2 * (float(bdtr(fewer, changed, 0.5)) - point / 2)) if changed else 1.0
     if only_a == only_b:
         p_mid = 1.0
-    ratio = math.inf if changed else math.nan
-    if only_a:
-        ratio = only_b / only_a
-    return McNemar(
-        both, only_a, only_b, neither, p, p_mid, ratio, _odds_interval(only_a, only_b, confidence)
-    )
+    corrected = fewer == 0
+    ratio = (only_b + 0.5) / (only_a + 0.5) if corrected else only_b / only_a
+    ci = _odds_interval(only_a, only_b, check_confidence(confidence))
+    return McNemar(both, only_a, only_b, neither, p, p_mid, ratio, ci, corrected)
 
 
 def _log_choose(n: int, k: int) -> float:
@@ -123,13 +127,13 @@ def paired_t(a: Numbers, b: Numbers, confidence: float = 0.95) -> PairedT:
     """t test of mean(b - a) = 0; EvaluationError below two examples or without any spread."""
     from scipy.special import stdtr, stdtrit
 
-    left, right = paired(a, b)
-    d = right - left
-    if d.size < 2 or np.ptp(d) == 0:
+    d = differences(a, b)
+    if d.size < 2 or all_equal(d):
         raise EvaluationError(
             "a paired t test needs two examples or more, and differences that are not all equal",
             hint="use the permutation test, which needs neither",
         )
+    check_confidence(confidence)
     df = d.size - 1
     error = float(np.std(d, ddof=1)) / math.sqrt(d.size)
     t = float(d.mean()) / error
@@ -151,12 +155,11 @@ def permutation(
     Exact up to 12 differences that are not zero (zeros flip to themselves); beyond that from
     `replicates` random flips, never below 1 / (1 + replicates). Without a difference p is 1.
     """
-    left, right = paired(a, b)
-    d = right - left
-    d = d[np.abs(d) > SLACK]
+    d = differences(a, b)
+    d = d[d != 0]
     if d.size == 0:
         return 1.0
-    limit = abs(float(d.sum())) - SLACK * max(1.0, float(np.abs(d).sum()))
+    limit = abs(float(d.sum())) - SLACK * float(np.abs(d).sum())
     if d.size <= ENUMERATED:
         patterns = np.arange(2**d.size)[:, None] >> np.arange(d.size) & 1
         return float(np.mean(np.abs((1 - 2 * patterns) @ d) >= limit))
@@ -168,19 +171,17 @@ def permutation(
     patterns = np.arange(256)[:, None] >> np.arange(8) & 1
     sums = padded @ patterns.T  # (bytes, 256)
     place = np.arange(len(sums))
-    rows = max(1, BLOCK // len(sums))
     hits = 0
-    for start in range(0, replicates, rows):
-        count = min(rows, replicates - start)
-        flipped = sums[place, rng.integers(0, 256, (count, len(sums)), dtype=np.uint8)].sum(axis=1)
+    for block in blocks(replicates, len(sums)):
+        size = (block.stop - block.start, len(sums))
+        flipped = sums[place, rng.integers(0, 256, size, dtype=np.uint8)].sum(axis=1)
         hits += int(np.sum(np.abs(d.sum() - 2 * flipped) >= limit))
     return (1 + hits) / (1 + replicates)
 
 
 def cohen_dz(a: Numbers, b: Numbers) -> float:
     """mean(b - a) / sd(b - a); EvaluationError where the differences have no spread."""
-    left, right = paired(a, b)
-    d = right - left
-    if d.size < 2 or np.ptp(d) <= SLACK:
+    d = differences(a, b)
+    if d.size < 2 or all_equal(d):
         raise EvaluationError("Cohen's d_z needs differences that are not all equal")
     return float(d.mean()) / float(np.std(d, ddof=1))

@@ -1,9 +1,9 @@
 """What a test set can show: the smallest difference it would have seen, and how many settle one.
 
 Binary scores: the power of the exact McNemar test, summed over the number of discordant pairs
-while few are expected; beyond that the normal form of Connor (1987), Biometrics 43:207-211,
-equation 3. Means: the paired t test in its usual form with t quantiles for the detectable
-difference, and Guenther's (1981) correction z²/2 for the number of examples.
+while few are expected (Duffy 1984, Biometrics 40:1005-1015); beyond that the normal form of Connor
+(1987), Biometrics 43:207-211, equation 3. Means: the paired t test's power from the noncentral t
+distribution; the number of examples starts from Guenther's (1981) z²/2 correction.
 
 All differences are two-sided and given as absolute values; power is 0.8 unless told otherwise.
 """
@@ -22,9 +22,10 @@ from tunesmith.stats.intervals import normal_quantile, unseen_share
 
 EXACT_BELOW = 60.0  # expected discordant pairs up to which the exact power is summed
 STEPS = 40  # of bisection: 1e-12 of the range
+SPREADS = 2000  # standard deviations that the power of a t test is averaged over
 
 
-def _check(n: int, alpha: float, power: float) -> None:
+def _check(n: int, alpha: float, power: float = 0.5) -> None:
     if n < 1:
         raise EvaluationError("no examples: nothing could be detected")
     if not (0 < alpha < 1 and 0 < power < 1):
@@ -39,6 +40,7 @@ def power_mcnemar(n: int, discordant_rate: float, difference: float, alpha: floa
     """
     from scipy.stats import binom
 
+    _check(n, alpha)
     difference = abs(difference)
     if not 0 <= difference <= discordant_rate + 1e-12 <= 1 + 2e-12:
         raise EvaluationError(
@@ -113,7 +115,8 @@ def needed_binary(
 ) -> int:
     """Examples with which this difference, at this share of discordant pairs, would be shown.
 
-    Connor's form; EvaluationError for a difference of 0, which no number of examples shows.
+    Connor's form, and where it expects few discordant pairs, on from there until the exact test
+    has the power. EvaluationError for a difference of 0, which no number of examples shows.
     """
     _check(1, alpha, power)
     size = abs(difference)
@@ -121,7 +124,11 @@ def needed_binary(
         raise EvaluationError(
             f"a difference of {difference} with a discordant share {discordant_rate} has no answer"
         )
-    return math.ceil(_connor_n(size, discordant_rate, alpha, power))
+    rate = min(1.0, max(size, discordant_rate))
+    n = math.ceil(_connor_n(size, rate, alpha, power))
+    while n * rate < EXACT_BELOW and power_mcnemar(n, rate, size, alpha) < power:
+        n += 1 + n // 100
+    return n
 
 
 def detectable_mean(
@@ -129,21 +136,49 @@ def detectable_mean(
 ) -> float | None:
     """Smallest mean difference that a paired t test on n examples shows; None below two examples.
 
-    `sd_diff`: standard deviation of the paired differences, > 0.
+    `sd_diff`: standard deviation of the paired differences, > 0. The two-sided power, from the
+    noncentral t distribution.
     """
-    from scipy.special import stdtrit
-
     _check(n, alpha, power)
     if not (sd_diff > 0 and math.isfinite(sd_diff)):
         raise EvaluationError(f"the differences' standard deviation is {sd_diff}: it must be > 0")
     if n < 2:
         return None
-    quantiles = float(stdtrit(n - 1, 1 - alpha / 2)) + float(stdtrit(n - 1, power))
-    return quantiles * sd_diff / math.sqrt(n)
+    high = 1.0
+    while power_mean(n, high, 1.0, alpha) < power:
+        high *= 2
+    return sd_diff * _bisect(lambda d: power_mean(n, d, 1.0, alpha) >= power, 0.0, high)
+
+
+def power_mean(n: int, difference: float, sd_diff: float, alpha: float) -> float:
+    """Power of the two-sided paired t test: Cohen (1988), sect. 2.2; n >= 2, sd_diff > 0.
+
+    The normal power at each of the standard deviations that may come out, averaged: scipy's
+    noncentral t (1.17) gives NaN far out.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    _check(n, alpha)
+    shift = abs(difference) / sd_diff * math.sqrt(n)
+    limits = float(stdtrit(n - 1, 1 - alpha / 2)) * _spreads(n - 1)
+    return float(np.mean(ndtr(shift - limits) + ndtr(-shift - limits)))
+
+
+@lru_cache(maxsize=256)
+def _spreads(df: int) -> Floats:
+    """Quantiles of sample over true standard deviation, evenly spaced in probability."""
+    from scipy.special import gammaincinv
+
+    shares = (np.arange(SPREADS) + 0.5) / SPREADS
+    quantiles: Floats = np.sqrt(gammaincinv(df / 2, shares) * 2 / df)
+    return quantiles
 
 
 def needed_mean(difference: float, sd_diff: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Examples with which a paired t test shows this mean difference (Guenther's correction)."""
+    """Examples with which a paired t test shows this mean difference.
+
+    Guenther (1981), The American Statistician 35:243-244: the normal form plus z²/2.
+    """
     _check(1, alpha, power)
     if difference == 0 or not (sd_diff > 0 and math.isfinite(sd_diff)):
         raise EvaluationError(

@@ -41,7 +41,7 @@ class RowError(ValueError):
         self.reason = reason
 
 
-class UnknownLabelError(RowError):
+class UnknownLabel(RowError):  # noqa: N818 - it names what the row holds
     """A row whose label is neither in the closed set nor in the task's table of aliases."""
 
     def __init__(self, label: str) -> None:
@@ -118,27 +118,27 @@ class Task(ABC):
     def score(self, parsed: Parsed, example: Example) -> dict[str, float]:
         """Every metric of `metrics` for a response; all zero where it was not parsed."""
 
-    def judge(self, response: str, example: Example) -> tuple[Parsed, dict[str, float]]:
-        """A response as it is read, and its scores."""
-        parsed = self.parse(response)
-        return parsed, self.score(parsed, example)
+    def score_all(
+        self, parsed: Sequence[Parsed], examples: Sequence[Example]
+    ) -> list[dict[str, float]]:
+        """`score` for each pair; a task that judges many at once more cheaply overrides it."""
+        return [self.score(p, e) for p, e in zip(parsed, examples, strict=True)]
 
-    def judge_all(
-        self, responses: Sequence[str], examples: Sequence[Example]
-    ) -> list[tuple[Parsed, dict[str, float]]]:
-        """`judge` for each pair; a task that judges many at once more cheaply overrides it."""
-        return [self.judge(r, e) for r, e in zip(responses, examples, strict=True)]
+    @property
+    def judge(self) -> str:
+        """The program that judges, with its version; "" where the task's own rules do."""
+        return ""
 
     def verify(self, example: Example) -> str | None:
         """Why the gold answer itself breaks a rule of the task; None where it breaks none."""
         return None
 
     def canonical_label(self, raw: str) -> str:
-        """The label that `raw` spells; UnknownLabelError unless case, space or an alias explains it."""
+        """The label that `raw` spells, up to case, space and `aliases`; else UnknownLabel."""
         key = " ".join(raw.split()).casefold()
         label = self.aliases.get(key, key)
         if label not in self.labels:
-            raise UnknownLabelError(raw)
+            raise UnknownLabel(raw)
         return label
 
     def zero(self) -> dict[str, float]:
@@ -146,9 +146,17 @@ class Task(ABC):
         return dict.fromkeys(self.metrics, 0.0)
 
 
+def score_all(
+    task: Task, responses: Sequence[str], examples: Sequence[Example]
+) -> list[tuple[Parsed, dict[str, float]]]:
+    """Read and score each response: what the task reads in it, and every metric of the task."""
+    parsed = [task.parse(response) for response in responses]
+    return list(zip(parsed, task.score_all(parsed, examples), strict=True))
+
+
 def gold_check(task: Task, examples: Sequence[Example]) -> tuple[GoldCheck, ...]:
     """Run the task's scorers on the gold answers: one GoldCheck per metric, in their order."""
-    scores = [values for _, values in task.judge_all([e.target for e in examples], examples)]
+    scores = [values for _, values in score_all(task, [e.target for e in examples], examples)]
     found = []
     for metric in task.metrics:
         failures = tuple(

@@ -7,13 +7,20 @@ and attributes. The study that this follows counted the first (38 of 45) where 1
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
 
 from tunesmith.records import Example, Message, Outcome
-from tunesmith.tasks.base import Draft, Parsed, RowError, Task
-from tunesmith.tasks.dot import DotSyntaxError, Graph, extract_graph, parse, valid
+from tunesmith.tasks.base import Draft, Parsed, RowError, Task, required_text
+from tunesmith.tasks.dot import (
+    DotSyntaxError,
+    Graph,
+    Similarity,
+    compare_graphs,
+    extract_graph,
+    judge,
+    parse,
+    valid_all,
+)
 from tunesmith.tasks.refusal import is_refusal
 
 SYSTEM = "You draw graphs. Answer with one Graphviz DOT graph and nothing else."
@@ -28,31 +35,36 @@ class DotGraph(Task):
 
     name = "dot_graph"
     description = "a Graphviz DOT graph for a description or a state machine's code"
-    metrics: ClassVar[tuple[str, ...]] = (
-        "exact_graph",
+    metrics = (
+        "exact",
         "valid",
-        "nothing_else",
+        "exact_labels",
         "node_precision",
         "node_recall",
         "node_f1",
         "edge_precision",
         "edge_recall",
         "edge_f1",
-        "labelled_edges",
     )
-    primary = "exact_graph"
+    primary = "exact"
     max_new_tokens = 512
 
     def __init__(self, prompt: str = "code") -> None:
         if prompt not in {"code", "text"}:
-            raise TypeError(f"prompt is code or text, not {prompt!r}")
+            raise ValueError(f"prompt is code or text, not {prompt!r}")
         self.prompt = prompt
 
-    def shape(self, row: Mapping[str, Any]) -> Draft:
-        """A row with output_dot and input_text or input_code."""
-        target = _text(row, "output_dot")
-        if target is None:
-            raise RowError("output_dot is missing or empty")
+    @property
+    def judge(self) -> str:
+        """Who judges validity here: "graphviz VERSION", or this package's "grammar"."""
+        return str(judge())
+
+    def shape(self, row: Mapping[str, object]) -> Draft:
+        """A row with output_dot and input_text or input_code; RowError where they are not there.
+
+        The gold graph is not judged here: that is for `verify`, and for the scorers' check.
+        """
+        target = required_text(row, "output_dot").strip()
         text, code = _text(row, "input_text"), _text(row, "input_code")
         if text is None and code is None:
             raise RowError("neither input_text nor input_code")
@@ -61,78 +73,70 @@ class DotGraph(Task):
             question = f"Draw this code as a DOT graph.\n\n{about}{code}"
         else:
             question = f"Draw this description as a DOT graph.\n\n{text}"
-        return Draft((Message("system", SYSTEM), Message("user", question)), target.strip())
+        return Draft((Message("system", SYSTEM), Message("user", question)), target)
 
     def parse(self, response: str) -> Parsed:
         """The graph in the answer; an answer without one cannot be read."""
         graph = extract_graph(response)
         if graph is not None:
-            return Parsed(Outcome.SCORED, graph)
-        if is_refusal(response):
-            return Parsed(Outcome.REFUSED, response)
-        return Parsed(Outcome.UNPARSED, response)
+            return Parsed(Outcome.SCORED, graph, alone=graph == response.strip())
+        outcome = Outcome.REFUSED if is_refusal(response) else Outcome.UNPARSED
+        return Parsed(outcome, response, alone=False)
 
     def score(self, parsed: Parsed, example: Example) -> dict[str, float]:
-        """Validity, exact match, and precision, recall and F1 of nodes and edges."""
-        scores = dict.fromkeys(self.metrics, 0.0)
-        if parsed.outcome is not Outcome.SCORED or not valid(parsed.text):
+        """Validity; exact match; precision, recall and F1 of nodes and of edges, in [0, 1]."""
+        return self.score_all([parsed], [example])[0]
+
+    def score_all(
+        self, parsed: Sequence[Parsed], examples: Sequence[Example]
+    ) -> list[dict[str, float]]:
+        """`score` for many at once: one call of `dot` judges dozens of graphs."""
+        read = [i for i, p in enumerate(parsed) if p.outcome is Outcome.SCORED]
+        verdicts = valid_all([parsed[i].text for i in read])
+        valid = {i for i, verdict in zip(read, verdicts, strict=True) if verdict}
+        return [
+            self._graph_scores(p.text, e) if i in valid else self.zero()
+            for i, (p, e) in enumerate(zip(parsed, examples, strict=True))
+        ]
+
+    def verify(self, example: Example) -> str | None:
+        """Why the gold graph is none, None where it is one."""
+        graph = extract_graph(example.target)
+        if graph is None:
+            return "the gold answer holds no graph"
+        return None if valid_all([graph])[0] else "the gold graph is not valid DOT"
+
+    def _graph_scores(self, text: str, example: Example) -> dict[str, float]:
+        """Scores of a valid graph; where it or the gold graph cannot be parsed, validity alone."""
+        ours, gold = _parsed(text), _parsed(extract_graph(example.target) or example.target)
+        scores = self.zero() | {"valid": 1.0}
+        if ours is None or gold is None:
             return scores
-        scores["valid"] = 1.0
-        try:
-            ours = parse(parsed.text)
-            gold = parse(extract_graph(example.target) or example.target)
-        except DotSyntaxError:
-            # Graphviz took the answer, or the gold graph is broken: nothing more can be compared.
-            return scores
-        return scores | compare_graphs(ours, gold)
-
-    def judge(self, response: str, example: Example) -> tuple[Parsed, dict[str, float]]:
-        """As every task, and whether the graph stands alone, without prose or fences."""
-        parsed = self.parse(response)
-        scores = self.score(parsed, example)
-        scores["nothing_else"] = float(
-            scores["valid"] == 1.0 and response.strip() == parsed.text.strip()
-        )
-        return parsed, scores
+        return scores | graph_scores(compare_graphs(ours, gold))
 
 
-def compare_graphs(ours: Graph, gold: Graph) -> dict[str, float]:
-    """Scores of a graph against the gold one; edges are a multiset, attributes do not count.
-
-    `labelled_edges` is the F1 of edges with their labels. Two empty sets agree entirely.
-    """
-    node = _overlap(Counter(ours.nodes), Counter(gold.nodes))
-    edge = _overlap(
-        Counter(ours.ends(e) for e in ours.edges), Counter(gold.ends(e) for e in gold.edges)
-    )
-    labelled = _overlap(
-        Counter((*ours.ends(e), e.attributes.get("label", "")) for e in ours.edges),
-        Counter((*gold.ends(e), e.attributes.get("label", "")) for e in gold.edges),
-    )
-    same = ours.directed == gold.directed and node[2] == 1.0 and edge[2] == 1.0
+def graph_scores(found: Similarity) -> dict[str, float]:
+    """The figures of a similarity by the names of the task's metrics, `valid` left out."""
     return {
-        "exact_graph": float(same),
-        "node_precision": node[0],
-        "node_recall": node[1],
-        "node_f1": node[2],
-        "edge_precision": edge[0],
-        "edge_recall": edge[1],
-        "edge_f1": edge[2],
-        "labelled_edges": labelled[2],
+        "exact": float(found.exact),
+        "exact_labels": float(found.exact_labelled),
+        "node_precision": found.nodes.precision,
+        "node_recall": found.nodes.recall,
+        "node_f1": found.nodes.f1,
+        "edge_precision": found.edges.precision,
+        "edge_recall": found.edges.recall,
+        "edge_f1": found.edges.f1,
     }
 
 
-def _overlap(ours: Counter[Any], gold: Counter[Any]) -> tuple[float, float, float]:
-    """Precision, recall and F1 of two multisets."""
-    n_ours, n_gold, both = ours.total(), gold.total(), (ours & gold).total()
-    if n_ours == n_gold == 0:
-        return 1.0, 1.0, 1.0
-    precision = both / n_ours if n_ours else 0.0
-    recall = both / n_gold if n_gold else 0.0
-    return precision, recall, 2 * both / (n_ours + n_gold)
+def _parsed(text: str) -> Graph | None:
+    try:
+        return parse(text)
+    except DotSyntaxError:
+        return None
 
 
-def _text(row: Mapping[str, Any], key: str) -> str | None:
+def _text(row: Mapping[str, object], key: str) -> str | None:
     value = row.get(key)
     if value is None:
         return None

@@ -14,7 +14,8 @@ WINDOW = 200
 
 _PATTERNS = re.compile(
     r"""\b(?:
-        i(?:'m|\ am)?\ (?:really\ |truly\ |very\ )?(?:sorry|afraid)
+        i(?:'m|\ am)?\ (?:really\ |truly\ |very\ )?(?:sorry|afraid)\b
+          (?!\ (?:to\ hear|that\ you|for\ (?:your|the|any)))
         | i\ (?:can(?:no|')t|can\ not|could(?:n't|\ not)|won't|will\ not|must\ decline|refuse)\b
           (?!\ (?:wait|help\ (?:but|noticing|thinking)|stress|emphasi[sz]e|imagine|overstate))
         | i(?:'m|\ am)\ (?:not\ able|unable|not\ allowed|not\ permitted|not\ comfortable)

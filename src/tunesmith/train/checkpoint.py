@@ -12,15 +12,19 @@ import hashlib
 import json
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from tunesmith.errors import StoreError
 
 PREFIX = "checkpoint-"
 
@@ -62,10 +66,40 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 
 def save(directory: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
-    """Write `checkpoint-STEP` into `directory`, whole or not at all; keep the `keep` newest."""
+    """Write `checkpoint-STEP` into `directory`, whole or not at all; keep the `keep` newest.
+
+    Raises StoreError where it cannot be written; the checkpoints before it are untouched then.
+    """
     final = directory / f"{PREFIX}{checkpoint.step}"
     partial = directory / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with writing(final):
+            _write(partial, checkpoint)
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    for old in _checkpoints(directory)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+@contextmanager
+def writing(what: Path) -> Iterator[None]:
+    """Say in one StoreError, whichever library was writing, that the disk would not take `what`."""
+    try:
+        yield
+    # safetensors and torch wrap the system's error in classes of their own.
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise StoreError(
+            f"cannot write {what}: {reason}",
+            hint="free some space, or name a writable --home; what was written before is kept",
+        ) from error
+
+
+def _write(partial: Path, checkpoint: Checkpoint) -> None:
     partial.mkdir(parents=True)
     save_file(dict(checkpoint.adapter), partial / "adapter.safetensors")
     save_file(dict(checkpoint.method), partial / "method.safetensors")
@@ -81,11 +115,6 @@ def save(directory: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     )
     sums = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
     (partial / "checksums.json").write_text(json.dumps(sums, indent=1), "utf-8")
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    for old in _checkpoints(directory)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
 def newest(directory: Path, say: Callable[[str], None]) -> Checkpoint | None:

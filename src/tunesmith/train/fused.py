@@ -115,7 +115,7 @@ def _can_fuse(layer: LoraLayer) -> bool:
 
 @contextmanager
 def fused_adapters(model: nn.Module) -> Iterator[int]:
-    """Let the adapter layers of `model` take the short path inside the block; yields how many do."""
+    """Let the adapter layers of `model` take the short path in the block; yields their number."""
     patched: list[nn.Module] = []
     for layer in model.modules():
         known = isinstance(layer, LoraLinear) or type(layer).__name__ == "Linear4bit"

@@ -83,6 +83,12 @@ def count_steps(examples: int, settings: TrainingSettings) -> int:
     return min(planned, settings.max_steps) if settings.max_steps else planned
 
 
+def steps_per_epoch(job: TrainingJob) -> int:
+    """Optimizer steps of one pass over the training part; the last may hold fewer examples."""
+    size = job.settings.per_device_train_batch_size * job.settings.gradient_accumulation_steps
+    return math.ceil(len(job.train) / size)
+
+
 def steps_of(job: TrainingJob, total: int) -> Iterator[list[int]]:
     """Indices of the examples of each optimizer step, from the first to the last."""
     if job.order is not None:
@@ -103,22 +109,33 @@ def train(loaded: Loaded, method: Method, job: TrainingJob) -> Adapter:
 
     Goes on from the newest whole checkpoint in `job.directory`, if there is one. Raises
     TrainingError where the loss is not finite, Interrupted on SIGINT or SIGTERM (with a checkpoint
-    written), DataError where there is nothing to train on.
+    written), DataError where there is nothing to train on, StoreError where the disk takes no more.
+    However it ends, the base is left as it was: another training may stand on it.
     """
     _check(loaded, job)
     total = len(job.order) if job.order is not None else count_steps(len(job.train), job.settings)
     set_seed(job.seed)
     model = method.attach(loaded.model, job.settings)
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer, note = build_optimizer(trainable, job.settings, loaded.device)
-    if note:
-        job.say(note)
-    scheduler = build_scheduler(optimizer, job.settings, total)
-    run = _Run(loaded, model, method, job, optimizer, scheduler, total)
-    with run.ready(), _stop_signals() as stopped:
-        run.resume()
-        run.steps(stopped)
-    return run.finish(sum(p.numel() for p in trainable))
+    try:
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        optimizer, note = build_optimizer(trainable, job.settings, loaded.device)
+        if note:
+            job.say(note)
+        scheduler = build_scheduler(optimizer, job.settings, total)
+        run = _Run(loaded, model, method, job, optimizer, scheduler, total)
+        with run.ready(), _stop_signals() as stopped:
+            run.resume()
+            run.steps(stopped)
+        return run.finish(sum(p.numel() for p in trainable))
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"{job.name}: the memory of {loaded.device} is not enough",
+            hint="lower training.per_device_train_batch_size and raise "
+            "gradient_accumulation_steps by as much (the result is the same), or set "
+            "gradient_checkpointing: true or model.load_in_4bit: true",
+        ) from error
+    finally:
+        _detach(model)
 
 
 class _Run:
@@ -195,7 +212,7 @@ class _Run:
     def steps(self, stopped: Callable[[], bool]) -> None:
         """Every optimizer step that is still to do."""
         settings, progress = self.settings, self.progress
-        per_epoch = self.total / max(settings.num_train_epochs, 1e-9)
+        per_epoch = steps_per_epoch(self.job)
         for number, indices in enumerate(steps_of(self.job, self.total), start=1):
             if number <= progress.step:
                 continue
@@ -246,23 +263,37 @@ class _Run:
             tokens += batch.tokens
         loss = float(total) / answers
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"{self.job.name}: the loss is {loss} at step {number}",
-                hint="lower training.learning_rate; checkpoints up to here are kept",
-            )
+            raise self.diverged("loss", loss, number)
         self.method.precondition(number)
         limit = self.settings.max_grad_norm or math.inf
         norm = float(torch.nn.utils.clip_grad_norm_(self.trainable, limit))
+        if not math.isfinite(norm):
+            # One step with such a gradient would spoil the adapter and every checkpoint after it.
+            raise self.diverged("gradient's norm", norm, number)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.method.after(number)
         return loss, norm, tokens, answers
 
+    def diverged(self, what: str, value: float, number: int) -> TrainingError:
+        """The error for a figure that is infinite or no number."""
+        return TrainingError(
+            f"{self.job.name}: the {what} is {value} at step {number}",
+            hint="lower training.learning_rate; checkpoints up to here are kept",
+        )
+
+    def validates_at(self, number: int) -> bool:
+        """Whether the validation loss is taken behind this step: at the end in any case."""
+        strategy, every = self.settings.eval_strategy, self.settings.eval_steps
+        return (
+            number == self.total
+            or (strategy == "epoch" and number % steps_per_epoch(self.job) == 0)
+            or (strategy == "steps" and every is not None and number % every == 0)
+        )
+
     def validate(self, number: int) -> float | None:
         """Loss per answer token on the validation part, where this step asks for it."""
-        every = self.settings.eval_steps
-        due = number == self.total or (bool(every) and number % int(every or 1) == 0)
-        if not self.job.validation or not due or self.settings.eval_strategy == "no":
+        if not self.job.validation or not self.validates_at(number):
             return None
         self.model.eval()
         whole = [
@@ -283,7 +314,7 @@ class _Run:
             self.job.directory,
             checkpoints.Checkpoint(
                 step=progress.step,
-                adapter=get_peft_model_state_dict(self.model),
+                adapter=get_peft_model_state_dict(self.model, save_embedding_layers=False),
                 method=self.method.state(),
                 optimizer=self.optimizer.state_dict(),
                 scheduler=self.scheduler.state_dict(),
@@ -307,12 +338,11 @@ class _Run:
     def finish(self, parameters: int) -> Adapter:
         """Write the adapter and say what it cost."""
         directory = self.job.directory / "adapter"
-        self.model.save_pretrained(str(directory), safe_serialization=True)
-        self.loaded.renderer.tokenizer.save_pretrained(str(directory))
-        base = self.model.unload()
-        if hasattr(base, "peft_config"):
-            del base.peft_config  # the base is plain again: another training may stand on it
         weights = directory / "adapter_model.safetensors"
+        # Embeddings are never trained here, and PEFT's "auto" would ask the hub about them.
+        with checkpoints.writing(directory):
+            self.model.save_pretrained(str(directory), save_embedding_layers=False)
+            self.loaded.renderer.tokenizer.save_pretrained(str(directory))
         return Adapter(
             name=self.job.name,
             method=self.method.name,
@@ -348,6 +378,13 @@ def _check(loaded: Loaded, job: TrainingJob) -> None:
             f"{unended} training examples do not end with the end-of-turn token",
             hint="the model would not learn to stop; check the chat template",
         )
+
+
+def _detach(model: Any) -> None:
+    """Take the adapter off; PEFT leaves a note on the base on which a second would stack."""
+    base = model.unload()
+    if hasattr(base, "peft_config"):
+        del base.peft_config
 
 
 @contextmanager

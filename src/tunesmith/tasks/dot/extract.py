@@ -42,7 +42,7 @@ def find_graph(answer: str) -> Found | None:
             return Found(answer[head.start() : end].rstrip(), complete=True)
     if start is None:
         return None
-    return Found(answer[start:].split("```")[0].rstrip(), complete=False)
+    return Found(answer[start:].split("```", maxsplit=1)[0].rstrip(), complete=False)
 
 
 def extract_graph(answer: str) -> str | None:

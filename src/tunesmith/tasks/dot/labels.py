@@ -15,9 +15,8 @@ from xml.parsers import expat
 
 from tunesmith.tasks.dot.parse import Graph, Html
 
-LAYOUTS = frozenset(
-    "circo dot fdp neato nop nop1 nop2 osage patchwork sfdp twopi".split()  # noqa: SIM905
-)
+LAYOUTS = frozenset("circo dot fdp neato nop nop1 nop2 osage patchwork sfdp twopi".split())
+ORDERINGS = frozenset({"out", "in", ""})
 EDGE_LABELS = ("label", "headlabel", "taillabel", "xlabel")
 _RECORDS = {"record", "Mrecord"}
 _WRAPPERS = {"font", "b", "i", "u", "o"}  # of a table
@@ -29,31 +28,41 @@ _MARKUP = re.compile(r"(<[^>]*>)")
 
 
 def label_fault(graph: Graph) -> str | None:
-    """Why `dot` would refuse a label, or the layout, of a graph that parses; None if it would not."""
+    """Why `dot` would refuse a graph that parses: a label or the layout; None if it would not."""
     layout = graph.attributes.get("layout")
+    if layout is None and any("layout" in part.attributes for part in graph.subgraphs):
+        layout = ""  # what a subgraph has, the graph has too, as an empty string
     if layout is not None and layout not in LAYOUTS:
         return f"unknown layout {layout!r}"
+    ordering = graph.attributes.get("ordering", "")
+    if ordering not in ORDERINGS and layout in {None, "dot"}:
+        return f"unknown ordering {ordering!r}"
     for where, text in _html_labels(graph):
         if not html_label_ok(text):
             return f"{where}: this HTML-like label is not sound"
     for name, attributes in graph.nodes.items():
         label = attributes.get("label", "")
-        if attributes.get("shape") in _RECORDS and not isinstance(label, Html):
-            if not record_label_ok(label):
-                return f"node {name}: {label!r} is no record label"
+        record = attributes.get("shape") in _RECORDS and not isinstance(label, Html)
+        if record and not record_label_ok(label):
+            return f"node {name}: {label!r} is no record label"
     return None
 
 
 def _html_labels(graph: Graph) -> Iterator[tuple[str, str]]:
-    found: list[tuple[str, str | None]] = [("graph", graph.attributes.get("label"))]
-    for subgraph in graph.subgraphs:
-        if subgraph.name.lower().startswith("cluster") and subgraph.nodes:
-            found.append((subgraph.name, subgraph.attributes.get("label")))
-    for name, attributes in graph.nodes.items():
-        found += [(f"node {name}", attributes.get(key)) for key in ("label", "xlabel")]
+    """Whose HTML-like labels there are; an empty one counts as a node's label only."""
+    found = [("graph", graph.attributes.get("label"))]
+    found += [
+        (subgraph.name, subgraph.attributes.get("label"))
+        for subgraph in graph.subgraphs
+        if subgraph.name.lower().startswith("cluster") and subgraph.nodes
+    ]
     for edge in graph.edges:
         where = f"edge {edge.tail} to {edge.head}"
         found += [(where, edge.attributes.get(key)) for key in EDGE_LABELS]
+    nodes = [(f"node {name}", attributes) for name, attributes in graph.nodes.items()]
+    found += [(where, attributes.get("xlabel")) for where, attributes in nodes]
+    found = [(where, text) for where, text in found if text]
+    found += [(where, attributes.get("label")) for where, attributes in nodes]
     return ((where, text) for where, text in found if isinstance(text, Html))
 
 
@@ -102,7 +111,7 @@ def _tree(text: str) -> _Element:
     def characters(data: str) -> None:
         kept = "".join(c for c in data if c >= " ")
         if kept:
-            stack[-1].children.append(_Element(_BLANK if kept.isspace() else _TEXT))
+            stack[-1].children.append(_Element(_TEXT if kept.strip(" ") else _BLANK))
 
     parser.StartElementHandler = start
     parser.EndElementHandler = end
@@ -173,45 +182,61 @@ def _text_ok(children: list[_Element]) -> bool:
 
 def record_label_ok(label: str) -> bool:
     """Whether parse_reclbl takes the label of a record shape."""
-    text = "".join(c for c in label if c >= " ")
-    return _record(text, 0, top=True) is not None
+    try:
+        _Record("".join(c for c in label if c >= " ")).level(top=True)
+    except (_LabelFault, RecursionError):
+        return False
+    return True
 
 
-def _record(text: str, at: int, *, top: bool) -> int | None:
-    """One bracket level of a record label: where it ends, or None where it is at fault."""
-    port_seen = in_port = table = in_text = False
-    while True:
-        c = text[at] if at < len(text) else ""
+class _Record:
+    """parse_reclbl: `held` is what the current field holds (its bits HASPORT, INPORT, ...)."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+
+    def next(self) -> str:
+        """The next character, "" at the end."""
+        self.at += 1
+        return self.text[self.at - 1 : self.at]
+
+    def level(self, *, top: bool) -> None:
+        """One bracket level, with the brace that ends it; _LabelFault where it is at fault."""
+        held: set[str] = set()
+        while True:
+            c = self.next()
+            if c in {"", "|", "}"}:
+                if "in port" in held or (not c and not top):
+                    raise _LabelFault(c)
+                if c != "|":
+                    return
+                held = set()
+            elif c == "{":
+                if held or self.at >= len(self.text):
+                    raise _LabelFault(c)
+                self.level(top=False)
+                held = {"table"}
+            else:
+                self.character(c, held)
+
+    def character(self, c: str, held: set[str]) -> None:
+        """Text, a port's bracket or an escape; changes what the field holds."""
         if c == "<":
-            if table or port_seen:
-                return None
-            port_seen = in_port = True
-        elif c == ">":
-            if not in_port:
-                return None
-            in_port = False
-        elif c == "{":
-            if table or port_seen or in_text or at + 1 >= len(text):
-                return None
-            table = True
-            inner = _record(text, at + 1, top=False)
-            if inner is None:
-                return None
-            at = inner
-            continue
-        elif c in {"}", "|", ""}:
-            if in_port or (not c and not top):
-                return None
-            if c != "|":
-                return at + 1 if c else at
-            port_seen = in_port = table = in_text = False
-        else:
-            if c == "\\" and at + 1 < len(text):
-                in_text = in_text or text[at + 1] not in "{}|<> "
-                at += 1
-                c = text[at]
-            if table and c != " ":
-                return None
-            if not in_port and c != " ":
-                in_text = True
-        at += 1
+            if held & {"table", "port"}:
+                raise _LabelFault(c)
+            held |= {"port", "in port"}
+            return
+        if c == ">":
+            if "in port" not in held:
+                raise _LabelFault(c)
+            held.discard("in port")
+            return
+        if c == "\\" and self.at < len(self.text):
+            c = self.next()
+            if c not in "{}|<> ":
+                held.add("text")
+        if "table" in held and c != " ":
+            raise _LabelFault(c)
+        if "in port" not in held and c != " ":
+            held.add("text")

@@ -3,7 +3,8 @@
 What it does and the documentation does not say: only space, tab, return and newline are white; `#`
 begins a comment anywhere; a badly delimited number splits in two ("1a" is "1" and "a"); `->` is an
 edge in a digraph only, `--` in a graph only; HTML strings nest by angle brackets alone, comments
-inside them included; `@` ends the input; behind a complete graph a string or comment may be left
+inside them included; a NUL hides the rest of its line and, where a line begins with it, of the
+text; `@` ends the input; behind a complete graph a string or comment may be left
 open.
 """
 
@@ -37,7 +38,8 @@ SYMBOLS = {
 }
 _NAME = r"[A-Za-z_\u0080-\U0010ffff][A-Za-z_0-9\u0080-\U0010ffff]*"
 _TOKEN = re.compile(
-    rf"""(?P<skip>(?:[ \t\r\n]+|//[^\n]*|\#[^\n]*|/\*.*?\*/|\ufeff(?![A-Za-z_0-9\u0080-\U0010ffff]))+)
+    rf"""(?P<skip>(?:[ \t\r\n]+|//[^\n]*|\#[^\n]*|/\*.*?\*/
+                    |\ufeff(?![A-Za-z_0-9\u0080-\U0010ffff]))+)
        |(?P<name>{_NAME})
        |(?P<number>-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))
        |"(?P<quoted>(?:[^"\\]|\\.)*)"
@@ -75,7 +77,8 @@ class DotLexer(Lexer):
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """Tokens of a DOT text with their offsets; DotSyntaxError at what begins no token."""
+    """Tokens of a DOT text; DotSyntaxError at what begins no token."""
+    text = _without_nul(text)
     at, line, depth, complete = 0, 1, 0, False
     operator = ""
     while at < len(text):
@@ -95,7 +98,7 @@ def tokens(text: str) -> Iterator[Token]:
             depth -= 1
             complete = complete or depth == 0
         if kind != "SKIP":
-            yield Token(kind, value, start_pos=at, line=line, end_pos=end)
+            yield Token(kind, value, line=line)
         line += text.count("\n", at, end)
         at = end
 
@@ -105,23 +108,24 @@ def _token(text: str, at: int) -> tuple[str, str, int]:
     match = _TOKEN.match(text, at)
     if match is None:
         return "OTHER", text[at], at + 1
-    kind, value, end = match.lastgroup, match.group(), match.end()
-    if kind == "skip":
-        return "SKIP", value, end
+    kind, value, end = str(match.lastgroup), match.group(), match.end()
     if kind == "name":
         return KEYWORDS.get(value.lower(), "ATOM") if value.isascii() else "ATOM", value, end
-    if kind == "number":
-        return "ATOM", value, end
     if kind == "quoted":
         return "QUOTED", unescape(match.group("quoted")), end
-    if kind == "edge":
-        return "_EDGEOP", value, end
     if kind == "symbol":
         return SYMBOLS[value], value, end
     closed = html_end(text, at) if value == "<" else None
-    if closed is None:
-        return "OPEN", value, end
-    return "HTML", text[at + 1 : closed - 1], closed
+    if closed is not None:
+        return "HTML", text[at + 1 : closed - 1], closed
+    return {"skip": "SKIP", "number": "ATOM", "edge": "_EDGEOP", "open": "OPEN"}[kind], value, end
+
+
+def _without_nul(text: str) -> str:
+    """The text as Graphviz reads it: by lines that end at a NUL, until an empty one."""
+    if "\0" not in text:
+        return text
+    return re.sub(r"\0[^\n]*\n?", "", re.sub(r"(?:\A|(?<=\n))\0.*", "", text, flags=re.DOTALL))
 
 
 def html_end(text: str, at: int) -> int | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,7 @@ def parse_all(text: str) -> tuple[Graph, ...]:
 
 @cache
 def _parser() -> Any:
-    return Lark(
-        GRAMMAR.read_text("utf-8"), parser="lalr", lexer=DotLexer, maybe_placeholders=False
-    )
+    return Lark(GRAMMAR.read_text("utf-8"), parser="lalr", lexer=DotLexer, maybe_placeholders=False)
 
 
 @dataclass(slots=True)
@@ -148,7 +147,7 @@ class _Builder:
                 for name, _ in groups[0]:
                     self.nodes[name] |= own
             return
-        for tails, heads in zip(groups, groups[1:], strict=False):
+        for tails, heads in pairwise(groups):
             for tail, tail_port in tails:
                 for head, head_port in heads:
                     ports = {"tailport": tail_port, "headport": head_port}
@@ -203,8 +202,9 @@ def _body(tree: Tree[Token]) -> Tree[Token]:
 
 
 def _atom(tree: Any) -> str:
+    """What an atom says; an HTML string that is added to another is plain text."""
     first = tree.children[0]
-    if first.type == "HTML":
+    if first.type == "HTML" and len(tree.children) == 1:
         return Html(first.value)
     return "".join(token.value for token in tree.children)
 

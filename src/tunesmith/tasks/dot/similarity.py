@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 from tunesmith.tasks.dot.parse import Edge, Graph
 
@@ -45,7 +44,7 @@ def compare_graphs(ours: Graph, gold: Graph) -> Similarity:
     return Similarity(
         exact=same and our_edges == gold_edges,
         exact_labelled=same and our_labelled == gold_labelled,
-        nodes=_overlap(Counter(ours.nodes), Counter(gold.nodes)),
+        nodes=_overlap(Counter(list(ours.nodes)), Counter(list(gold.nodes))),
         edges=_overlap(our_edges, gold_edges),
         labelled_edges=_overlap(our_labelled, gold_labelled),
     )
@@ -67,7 +66,7 @@ def _label(edge: Edge) -> str:
     return " ".join(text.split())
 
 
-def _overlap(ours: Counter[Any], gold: Counter[Any]) -> Overlap:
+def _overlap(ours: Counter[Hashable], gold: Counter[Hashable]) -> Overlap:
     n_ours, n_gold, both = ours.total(), gold.total(), (ours & gold).total()
     if n_ours == n_gold == 0:
         return Overlap(1.0, 1.0, 1.0)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith.records import Comparison, Hardware, Metric, Quality, Run, Splits
 
@@ -56,6 +57,9 @@ class Prepared:
     quality: Quality
     twins: frozenset[str]
     repaired: frozenset[str]  # places of rows whose label was repaired
+    reject_reasons: Mapping[str, int]
+    pins: Mapping[str, Any]  # for each source: what exactly was read (hashes, revision)
+    reused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +72,16 @@ class Finished:
     seconds: float
     metrics: tuple[Metric, ...]
     comparisons: tuple[Comparison, ...]
+    summary: Mapping[str, Any]  # what `run --json` prints
 
 
-@dataclass(slots=True)
-class Context:
-    """What every stage of one run has at hand."""
+@dataclass(slots=True, kw_only=True)
+class Desk:
+    """What it takes to prepare and to plan: everything but a run and the store."""
 
     resolved: Resolved
     task: Task
-    store: Store
     artefacts: Artefacts
-    run: Run
     hardware: Hardware
     listener: Listener
 
@@ -86,6 +89,14 @@ class Context:
     def recipe(self) -> Recipe:
         """The recipe itself."""
         return self.resolved.recipe
+
+
+@dataclass(slots=True, kw_only=True)
+class Context(Desk):
+    """What every stage of one run has at hand."""
+
+    store: Store
+    run: Run
 
     def note_artefact(self, stage: str, key: str, directory: Path, *, reused: bool) -> None:
         """Write down which artefact a stage of this run stands on."""

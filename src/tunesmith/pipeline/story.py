@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 from tunesmith.errors import Interrupted, StoreError
 from tunesmith.pipeline.answering import cheap_answers, model_answers, note_change
-from tunesmith.pipeline.context import BASELINE, Context, Finished, Listener, Silent
+from tunesmith.pipeline.context import BASELINE, Context, Desk, Finished, Listener, Silent
 from tunesmith.pipeline.judging import judge, write_report
 from tunesmith.pipeline.planning import plan_variant
-from tunesmith.pipeline.preparing import prepare
+from tunesmith.pipeline.preparing import prepare, record_data
 from tunesmith.pipeline.training import Bases, train_variant
-from tunesmith.records import Hardware, Run
+from tunesmith.records import Hardware, Plan, Run
 from tunesmith.store.provenance import command_line, git_state, versions
 
 if TYPE_CHECKING:
@@ -51,7 +51,15 @@ def run_recipe(
     with Store.open(home) as store:
         hardware = find_hardware()
         run = _begin(store, resolved, home, hardware, resume=resume)
-        context = Context(resolved, task, store, Artefacts(home), run, hardware, listener)
+        context = Context(
+            resolved=resolved,
+            task=task,
+            artefacts=Artefacts(home),
+            hardware=hardware,
+            listener=listener,
+            store=store,
+            run=run,
+        )
         try:
             return _story(context)
         except (Interrupted, KeyboardInterrupt):
@@ -73,7 +81,11 @@ def plan_recipe(
     recipe = resolved.recipe
     task = get_task(recipe.task, recipe.task_options)
     desk = Desk(
-        resolved, task, Artefacts(home), find_hardware(), listener or Silent()
+        resolved=resolved,
+        task=task,
+        artefacts=Artefacts(home),
+        hardware=find_hardware(),
+        listener=listener or Silent(),
     )
     data = prepare(desk)
     return {variant: plan_variant(desk, data, variant) for variant in recipe.methods}
@@ -81,11 +93,13 @@ def plan_recipe(
 
 def _story(context: Context) -> Finished:
     """The whole way, once."""
+    from tunesmith.report.tables import summary
     from tunesmith.store.nouns import Status
 
     listener, recipe = context.listener, context.recipe
     listener.stage("data")
     data = prepare(context)
+    record_data(context, data)
     listener.stage("plan")
     for variant in recipe.methods:
         context.store.record_plan(context.run.id, variant, plan_variant(context, data, variant))
@@ -111,6 +125,7 @@ def _story(context: Context) -> Finished:
         seconds=experiment.seconds or 0.0,
         metrics=tuple(metrics),
         comparisons=tuple(comparisons),
+        summary=summary(context.store, context.run.id, report=page),
     )
 
 

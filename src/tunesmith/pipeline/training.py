@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Bases:
-    """The base model in memory, one at a time: a 4-bit one and a full one need not stand together."""
+    """The base model in memory, one at a time: the 4-bit one replaces the full one."""
 
     def __init__(self, context: Context) -> None:
         self.context = context

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.errors import DataError
-from tunesmith.pipeline.context import Context, Prepared
+from tunesmith.pipeline.context import Context, Desk, Prepared
 from tunesmith.store.files import read_quality, read_rejects
 from tunesmith.store.provenance import code_hash
 
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
     from tunesmith.data.source import Source
 
 
-def prepare(context: Context) -> Prepared:
+def prepare(desk: Desk) -> Prepared:
     """Read, clean, sample, bound, divide; freeze the parts as an artefact."""
     from tunesmith.data.freeze import read_splits
     from tunesmith.data.read import resolve
     from tunesmith.store.artefacts import fingerprint
-    from tunesmith.store.nouns import Dataset
 
-    recipe = context.recipe
-    sources = _sources(context)
+    recipe = desk.recipe
+    sources = _sources(desk)
     key = fingerprint(
         {
             "pins": [resolve(source) for source in sources],
@@ -40,35 +39,51 @@ def prepare(context: Context) -> Prepared:
             "code": code_hash("data", "tasks", "models/render.py"),
         }
     )
-    found = context.artefacts.get("data", key)
-    directory = context.artefacts.publish("data", key, lambda d: _build_data(context, sources, d))
-    context.note_artefact("data", key, directory, reused=found is not None)
+    found = desk.artefacts.get("data", key)
+    directory = desk.artefacts.publish("data", key, lambda d: _build_data(desk, sources, d))
     facts = json.loads((directory / "facts.json").read_text("utf-8"))
     splits = read_splits(directory)
     quality = read_quality(facts["quality"])
-    context.store.record_dataset(
-        context.run.id,
-        Dataset(
-            name=recipe.name,
-            fingerprint=key,
-            splits=splits.sizes(),
-            quality=quality,
-            rejects=tuple(read_rejects(directory / "rejects.jsonl")),
-            reject_reasons=facts["reject_reasons"],
-            manifest=facts["pins"],
-        ),
-    )
     twins = frozenset(facts["twins"])
-    context.store.record_examples(context.run.id, splits.test, twins=twins)
-    context.listener.say(
+    desk.listener.say(
         f"{quality.rows:,} rows: {quality.usable:,} usable, {quality.rejected:,} set aside; "
         + ", ".join(f"{n:,} {part}" for part, n in splits.sizes().items())
         + (f"; {len(twins):,} test prompts have a twin in training" if twins else "")
     )
-    return Prepared(key, directory, splits, quality, twins, frozenset(facts["repaired"]))
+    return Prepared(
+        key=key,
+        directory=directory,
+        splits=splits,
+        quality=quality,
+        twins=twins,
+        repaired=frozenset(facts["repaired"]),
+        reject_reasons=facts["reject_reasons"],
+        pins=facts["pins"],
+        reused=found is not None,
+    )
 
 
-def _build_data(context: Context, sources: Sequence[Source], directory: Path) -> dict[str, Any]:
+def record_data(context: Context, data: Prepared) -> None:
+    """Write into the store what the data stage found out."""
+    from tunesmith.store.nouns import Dataset
+
+    context.note_artefact("data", data.key, data.directory, reused=data.reused)
+    context.store.record_dataset(
+        context.run.id,
+        Dataset(
+            name=context.recipe.name,
+            fingerprint=data.key,
+            splits=data.splits.sizes(),
+            quality=data.quality,
+            rejects=tuple(read_rejects(data.directory / "rejects.jsonl")),
+            reject_reasons=data.reject_reasons,
+            manifest=data.pins,
+        ),
+    )
+    context.store.record_examples(context.run.id, data.splits.test, twins=data.twins)
+
+
+def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[str, Any]:
     from tunesmith.data.check import check
     from tunesmith.data.clean import clean, write_rejects
     from tunesmith.data.freeze import write_splits
@@ -76,9 +91,9 @@ def _build_data(context: Context, sources: Sequence[Source], directory: Path) ->
     from tunesmith.data.split import crossing, split, twins, withheld
     from tunesmith.models.load import load_renderer
 
-    recipe = context.recipe
-    cleaned = clean(sources, context.task)
-    quality = check(cleaned, task=context.task)
+    recipe = desk.recipe
+    cleaned = clean(sources, desk.task)
+    quality = check(cleaned, task=desk.task)
     divided = [e for e in cleaned.examples if e.meta.get("role") != "test"]
     fixed = [e for e in cleaned.examples if e.meta.get("role") == "test"]
     if recipe.data.rows is not None:
@@ -122,15 +137,15 @@ def _build_data(context: Context, sources: Sequence[Source], directory: Path) ->
     return {"sizes": parts.sizes(), "rejected": len(rejects)}
 
 
-def _sources(context: Context) -> list[Source]:
+def _sources(desk: Desk) -> list[Source]:
     """The recipe's sources; a generated one is written to a file first, and read like any other."""
     from tunesmith.data.generate import generate_rows
     from tunesmith.data.source import Source
     from tunesmith.store.artefacts import fingerprint
 
-    seed = context.recipe.seed
+    seed = desk.recipe.seed
     sources: list[Source] = []
-    for name, settings in context.recipe.data.sources.items():
+    for name, settings in desk.recipe.data.sources.items():
         if settings is None:
             continue
         path, rows = settings.path, settings.rows
@@ -148,9 +163,9 @@ def _sources(context: Context) -> list[Source]:
                         file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 return {"rows": count}
 
-            path = str(context.artefacts.publish("generated", key, build) / "rows.jsonl")
+            path = str(desk.artefacts.publish("generated", key, build) / "rows.jsonl")
         elif path is not None:
-            path = _beside(context.resolved, path)
+            path = _beside(desk.resolved, path)
         sources.append(
             Source(
                 name=name,

@@ -1,0 +1,97 @@
+"""`tunesmith compare`: judge two files of answers, whoever wrote them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tunesmith.cli.options import Home, Json
+from tunesmith.cli.output import err, out, print_json, verb
+from tunesmith.cli.show import COLOURS
+
+if TYPE_CHECKING:
+    from tunesmith.compare import FileComparison
+
+HELD = 1  # exit code where a condition of --fail-if holds
+
+
+@verb
+def compare(
+    a: Annotated[Path, typer.Argument(help="JSON lines: the answers to hold against.")],
+    b: Annotated[Path, typer.Argument(help="JSON lines: the answers to judge.")],
+    scorer: Annotated[
+        str,
+        typer.Option(
+            "--scorer",
+            metavar="NAME",
+            help="label, exact, dot_valid, dot_graph, rouge_l, bleu, url_intact or refusal.",
+        ),
+    ],
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-if",
+            metavar="VERDICT",
+            help="Exit 1 if B is worse, better, no-evidence, equivalent, not-better or"
+            " not-equivalent; may be repeated.",
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option("--margin", help="Differences below it do not matter: allows 'equivalent'."),
+    ] = None,
+    alpha: Annotated[float, typer.Option("--alpha", help="Error rate of the test.")] = 0.05,
+    replicates: Annotated[
+        int, typer.Option("--replicates", help="Resamples and permutations.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option("--seed", help="Of resampling and permuting.")] = 0,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="A smaller score is the better one.")
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether the answers in B are better than those in A, on the examples both hold.
+
+    Each line: {"id", "response"} and "target" or "label". Exit 0; 1 where --fail-if holds.
+
+    Example: `tunesmith compare old.jsonl new.jsonl --scorer exact --fail-if worse`
+    """
+    from tunesmith.compare import CompareSettings, compare_files
+    from tunesmith.compare.files import checked_conditions, failing
+
+    conditions = checked_conditions(fail_if or [])
+    settings = CompareSettings(alpha=alpha, margin=margin, replicates=replicates, seed=seed)
+    found = compare_files(a, b, scorer=scorer, settings=settings, lower_is_better=lower_is_better)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        show_files(found)
+    held = failing(found, conditions)
+    if held:
+        err.print(f"[bold red]--fail-if {', '.join(held)}[/]: it holds", highlight=False)
+        raise typer.Exit(HELD)
+
+
+def show_files(found: FileComparison) -> None:
+    """Both figures with their intervals, then the verdict and the sentence that bears it."""
+    from tunesmith.compare import plain_words
+
+    for c in found.comparisons:
+        table = Table(title=f"{c.metric} on the same {c.n:,} examples", title_justify="left")
+        for head in ("answers", "score", "95 % interval", "n"):
+            table.add_column(head, justify="left" if head == "answers" else "right")
+        for name, e in ((c.a, found.a), (c.b, found.b)):
+            ends = f"{e.ci[0]:.3f} to {e.ci[1]:.3f}"
+            table.add_row(escape(name), f"{e.value:.3f}", ends, f"{e.n:,}")
+        out.print(table)
+        colour = COLOURS[c.verdict]
+        out.print(
+            f"[bold {colour}]{c.verdict.value}[/] {escape(plain_words(c))}",
+            highlight=False,
+            soft_wrap=not out.is_terminal,
+        )

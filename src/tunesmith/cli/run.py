@@ -1,0 +1,85 @@
+"""`tunesmith run`: a recipe from its files to its report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tunesmith.cli.options import Home, Json, Profile, Sets
+from tunesmith.cli.output import err, out, print_json, verb
+from tunesmith.cli.show import show_metrics, show_verdicts
+from tunesmith.cli.watch import Watch
+
+if TYPE_CHECKING:
+    from tunesmith.config import Resolved
+    from tunesmith.pipeline import Finished
+
+
+@verb
+def run(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    sets: Sets = None,
+    profile: Profile = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the recipe's last unfinished run.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print every value and where it came from; do nothing."),
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe: prepare the data, train, evaluate, compare, report.
+
+    A stage whose inputs did not change is not run again, so the same command twice is quick, and
+    after an interruption it goes on where it was.
+
+    Examples: `tunesmith run recipes/orgaccess.yaml`,
+    `tunesmith run my.yaml --set training.lora_r=32 --set model.name=meta-llama/Llama-3.2-1B`,
+    `tunesmith run my.yaml --dry-run`.
+    """
+    from tunesmith.config import load_recipe
+    from tunesmith.pipeline import default_home, run_recipe
+
+    resolved = load_recipe(recipe, sets=sets or (), profile=profile)
+    if dry_run:
+        _show_values(resolved, as_json=as_json)
+        return
+    with Watch() as watch:
+        finished = run_recipe(resolved, home=home or default_home(), listener=watch, resume=resume)
+    show_finished(finished, as_json=as_json)
+
+
+def show_finished(finished: Finished, *, as_json: bool) -> None:
+    """The end of a run: figures, verdicts, and where the report is."""
+    if as_json:
+        print_json(finished.summary)
+        return
+    show_metrics(finished.metrics)
+    show_verdicts(finished.comparisons)
+    out.print(
+        f"\n[bold]report[/] {escape(str(finished.report))}\n"
+        f"[dim]run {finished.id}, {finished.seconds:.0f} s[/]",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _show_values(resolved: Resolved, *, as_json: bool) -> None:
+    from tunesmith.config import resolved_rows
+
+    rows = resolved_rows(resolved)
+    for note in resolved.notes:
+        err.print(note, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json({key: {"value": value, "from": origin} for key, value, origin in rows})
+        return
+    table = Table("key", "value", "from", box=None, pad_edge=False)
+    for key, value, origin in rows:
+        style = "dim" if origin.startswith("default") else ""
+        table.add_row(key, escape(str(value)), escape(origin), style=style)
+    out.print(table)

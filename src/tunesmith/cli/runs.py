@@ -1,0 +1,120 @@
+"""`tunesmith runs`: what was run, what came of it; `tunesmith report`: its page, drawn anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from tunesmith.cli.options import Home, Json
+from tunesmith.cli.output import err, out, print_json, verb
+from tunesmith.cli.show import show_metrics, show_verdicts
+
+runs = typer.Typer(
+    help="What was run, and what came of it.",
+    epilog="Examples: `tunesmith runs`, `tunesmith runs show anecdot`, `tunesmith runs rm 2026-`.",
+    rich_markup_mode="markdown",
+)
+RunId = Annotated[str, typer.Argument(help="A run's id, or as much of its beginning as is unique.")]
+
+
+@runs.callback(invoke_without_command=True)
+@verb
+def every(context: typer.Context, home: Home = None, as_json: Json = False) -> None:
+    """List every run, the newest first."""
+    from tunesmith.pipeline import default_home, list_runs
+
+    if context.invoked_subcommand is not None:
+        return
+    found = list_runs(home or default_home())
+    if as_json:
+        print_json(
+            {
+                "runs": [
+                    {
+                        "run": e.id,
+                        "recipe": e.recipe,
+                        "status": e.status.value,
+                        "started": e.started.isoformat(),
+                        "seconds": e.seconds,
+                        "directory": str(e.directory),
+                        "error": e.error,
+                    }
+                    for e in found
+                ]
+            }
+        )
+        return
+    if not found:
+        err.print("no runs yet; `tunesmith demo` makes the first")
+        return
+    table = Table("run", "recipe", "status", "started", "took", box=None, pad_edge=False)
+    for e in found:
+        took = "–" if e.seconds is None else f"{e.seconds:.0f} s"
+        table.add_row(e.id, e.recipe, e.status.value, f"{e.started:%Y-%m-%d %H:%M}", took)
+    out.print(table)
+
+
+@runs.command("show")
+@verb
+def show(run: RunId, home: Home = None, as_json: Json = False) -> None:
+    """Show one run: scores, verdicts, and where its files are.
+
+    Example: `tunesmith runs show anecdot-20`.
+    """
+    from tunesmith.pipeline import default_home, show_run
+
+    record = show_run(home or default_home(), run)
+    if as_json:
+        print_json(record.summary)
+        return
+    e = record.experiment
+    took = "" if e.seconds is None else f", {e.seconds:.0f} s"
+    out.print(f"[bold]{e.id}[/] {e.status.value}{took}\n{escape(str(e.directory))}", soft_wrap=True)
+    if e.error:
+        out.print(f"[red]{escape(e.error)}[/]")
+    if record.metrics:
+        show_metrics(record.metrics)
+        show_verdicts(record.comparisons)
+
+
+@runs.command("rm")
+@verb
+def remove(run: RunId, home: Home = None, as_json: Json = False) -> None:
+    """Remove a run with its directory; artefacts that other runs stand on stay.
+
+    Example: `tunesmith runs rm anecdot-20261121-093011`.
+    """
+    from tunesmith.pipeline import default_home, remove_run
+
+    gone = remove_run(home or default_home(), run)
+    if as_json:
+        print_json({"removed": gone.id})
+    else:
+        out.print(f"removed {gone.id}", highlight=False)
+
+
+@verb
+def report(
+    run: RunId,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="Where to write the page; default: the run's folder."),
+    ] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Draw a run's report again, from what the store holds.
+
+    Example: `tunesmith report anecdot-20 --to report.html`.
+    """
+    from tunesmith.pipeline import default_home, draw_report
+
+    page = draw_report(home or default_home(), run, to)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        out.print(str(page), highlight=False, soft_wrap=True)

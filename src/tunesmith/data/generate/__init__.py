@@ -1,0 +1,28 @@
+"""Data that rules can make: inputs drawn at random, answers that follow from them.
+
+A generator makes the same rows from the same seed on every machine, and knows two parts: what
+stands in `test` (its entities, not only its rows) never stands in `train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from tunesmith.data.generate.machines import machine_rows
+from tunesmith.errors import ConfigError
+
+Part = Literal["train", "test"]
+Row = dict[str, str | None]
+
+GENERATORS: dict[str, Callable[[int, int, Part], Iterator[Row]]] = {"machines": machine_rows}
+
+__all__ = ["GENERATORS", "Part", "Row", "generate_rows"]
+
+
+def generate_rows(name: str, rows: int, seed: int, part: Part) -> Iterator[Row]:
+    """`rows` rows of the generator `name`; ConfigError where there is no such generator."""
+    if name not in GENERATORS:
+        known = ", ".join(sorted(GENERATORS))
+        raise ConfigError(f"no generator is called {name!r}", hint=f"generators: {known}")
+    return GENERATORS[name](rows, seed, part)

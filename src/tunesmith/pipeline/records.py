@@ -1,0 +1,73 @@
+"""Looking back: the runs that the store remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.errors import StoreError
+from tunesmith.pipeline.judging import write_report
+from tunesmith.records import Comparison, Metric
+
+if TYPE_CHECKING:
+    from tunesmith.store.nouns import Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run as it is remembered."""
+
+    experiment: Experiment
+    metrics: tuple[Metric, ...]
+    comparisons: tuple[Comparison, ...]
+    summary: Mapping[str, Any]
+
+
+def list_runs(home: Path) -> list[Experiment]:
+    """Every run, the newest first."""
+    from tunesmith.store.store import Store
+
+    with Store.open(home) as store:
+        return store.runs()
+
+
+def show_run(home: Path, prefix: str) -> RunRecord:
+    """One run by its id or the beginning of it; StoreError where none or several fit."""
+    from tunesmith.report.tables import summary
+    from tunesmith.store.store import Store
+
+    with Store.open(home) as store:
+        experiment = store.run(prefix)
+        page = experiment.directory / "report.html"
+        told = summary(store, experiment.id, report=page if page.exists() else None)
+        return RunRecord(
+            experiment,
+            tuple(store.metrics(experiment.id)),
+            tuple(store.comparisons(experiment.id)),
+            {"status": experiment.status.value, **told},
+        )
+
+
+def remove_run(home: Path, prefix: str) -> Experiment:
+    """Forget one run, and delete its directory."""
+    from tunesmith.store.store import Store
+
+    with Store.open(home) as store:
+        return store.remove_run(store.run(prefix).id)
+
+
+def draw_report(home: Path, prefix: str, out: Path | None) -> Path:
+    """Draw one run's report anew; StoreError where it never came to its end."""
+    from tunesmith.store.nouns import Status
+    from tunesmith.store.store import Store
+
+    with Store.open(home) as store:
+        experiment = store.run(prefix)
+        if experiment.status != Status.DONE:
+            raise StoreError(
+                f"{experiment.id} is {experiment.status.value}: there is nothing to report yet",
+                hint=f"tunesmith run {experiment.recipe} goes on with it",
+            )
+        return write_report(store, experiment.id, str(experiment.resolved.get("task", "")), out)

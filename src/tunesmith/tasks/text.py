@@ -1,0 +1,126 @@
+"""Plain question and answer: instruction data of any of the usual shapes.
+
+Recognised by their columns: chat messages (OpenAI), ShareGPT conversations, Alpaca (instruction,
+input, output), instruction and response, prompt and completion, question and answer. The answer is
+always the last turn, and what stands before it is the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from tunesmith.records import Example, Message, Outcome, Role
+from tunesmith.tasks import wording
+from tunesmith.tasks.base import Draft, Parsed, RowError, Task, required_text
+from tunesmith.tasks.refusal import is_refusal
+
+ROLES: Mapping[str, str] = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+}
+CHATS = ("messages", "conversations")
+# Columns of the question, of what it is about (may be missing or empty), and of the answer.
+PAIRS = (
+    ("instruction", "input", "output"),
+    ("instruction", "input", "response"),
+    ("instruction", "context", "response"),
+    ("prompt", "", "completion"),
+    ("prompt", "", "response"),
+    ("question", "context", "answer"),
+)
+
+
+class Text(Task):
+    """Answer in words, held against the gold answer.
+
+    `system` is the system text for rows that bring none; empty for none.
+    """
+
+    name = "text"
+    description = "an answer in words to a question or an instruction"
+    metrics = ("rouge_l", "bleu", "exact")
+    primary = "rouge_l"
+    max_new_tokens = 256
+
+    def __init__(self, system: str = "") -> None:
+        self.system = system
+
+    def shape(self, row: Mapping[str, object]) -> Draft:
+        """A row of one of the shapes above; RowError where it is none or is not whole."""
+        turns = _turns(row)
+        if turns[-1].role != "assistant":
+            raise RowError("the last turn is not the assistant's")
+        if not any(turn.role == "user" for turn in turns):
+            raise RowError("nobody asks anything")
+        system = _optional(row, "system") or self.system
+        if system and turns[0].role != "system":
+            turns.insert(0, Message("system", system))
+        return Draft(tuple(turns[:-1]), turns[-1].content.strip())
+
+    def parse(self, response: str) -> Parsed:
+        """Any text is an answer, a refusal too; nothing but space is none."""
+        text = response.strip()
+        if not text:
+            return Parsed(Outcome.UNPARSED, text)
+        return Parsed(Outcome.REFUSED if is_refusal(text) else Outcome.SCORED, text)
+
+    def score(self, parsed: Parsed, example: Example) -> dict[str, float]:
+        """`rouge_l`, `bleu` and `exact` against the gold answer; see `tasks.wording`.
+
+        A refusal is scored as any other answer: where the gold answer declines, it is right.
+        """
+        if parsed.outcome not in {Outcome.SCORED, Outcome.REFUSED}:
+            return self.zero()
+        return {
+            "rouge_l": wording.rouge_l(parsed.text, example.target),
+            "bleu": wording.bleu(parsed.text, example.target),
+            "exact": wording.exact(parsed.text, example.target),
+        }
+
+
+def _turns(row: Mapping[str, object]) -> list[Message]:
+    """The turns of a row, at least two."""
+    for column in CHATS:
+        value = row.get(column)
+        if isinstance(value, list | tuple):
+            if len(value) < 2:
+                raise RowError(f"{column} holds fewer than two turns")
+            return [_turn(turn, column) for turn in value]
+    for question, context, answer in PAIRS:
+        if question in row and answer in row:
+            asked, about = required_text(row, question), _optional(row, context)
+            return [
+                Message("user", f"{asked}\n\n{about}" if about else asked),
+                Message("assistant", required_text(row, answer)),
+            ]
+    raise RowError(f"neither a chat nor a question with its answer: {', '.join(row) or 'empty'}")
+
+
+def _turn(turn: object, column: str) -> Message:
+    """OpenAI's {role, content} or ShareGPT's {from, value}."""
+    if not isinstance(turn, Mapping):
+        raise RowError(f"a turn of {column} is {type(turn).__name__}, not an object")
+    speaker, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+    role = ROLES.get(speaker.lower()) if isinstance(speaker, str) else None
+    if role is None:
+        raise RowError(f"a turn of {column} is spoken by {speaker!r}, which is no chat role")
+    if not isinstance(content, str):
+        raise RowError(f"a turn of {column} holds {type(content).__name__}, not text")
+    if not content.strip() and role != "system":
+        raise RowError(f"a turn of {column} is empty")
+    return Message(cast(Role, role), content)
+
+
+def _optional(row: Mapping[str, object], column: str) -> str:
+    value = row.get(column) if column else None
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise RowError(f"{column} is {type(value).__name__}, not text")
+    return value if value.strip() else ""

@@ -1,0 +1,92 @@
+"""How like two texts are: exact match, ROUGE-L, BLEU, and whether links came through whole.
+
+ROUGE-L (Lin 2004) is Google's rouge-score, BLEU (Papineni et al. 2002) is sacrebleu's sentence
+BLEU: the figures are theirs, scaled to [0, 1]. Both libraries are imported when they are first
+needed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from typing import Any
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_URL = re.compile(r"""(?:https?://|www\.)[^\s<>"'`|\\^{}\[\]]+""", re.IGNORECASE)
+_CLOSING = ".,;:!?*_"
+
+
+def exact(response: str, reference: str) -> float:
+    """1 if the texts are the same up to white space and Unicode composition (NFC), else 0."""
+    return float(_plain(response) == _plain(reference))
+
+
+def rouge_l(response: str, reference: str) -> float:
+    """F1 of the longest common subsequence of words, in [0, 1]; no stemming.
+
+    rouge-score's words are runs of a to z and digits. A reference that is mostly something else
+    (Greek, Chinese, a formula) is split into Unicode words and signs instead: it could not even
+    match itself.
+    """
+    letters = [c for c in reference if c.isalnum()]
+    ascii_words = 2 * sum(c.isascii() for c in letters) >= max(len(letters), 1)
+    scores = _rouge(ascii_words=ascii_words).score(reference, response)
+    return float(scores["rougeL"].fmeasure)
+
+
+def bleu(response: str, reference: str) -> float:
+    """sacrebleu's sentence BLEU (13a tokens, exponential smoothing, effective order), in [0, 1].
+
+    Effective order: an answer of fewer than four words is judged by the n-grams that it can have.
+    """
+    if not response.strip() or not reference.strip():
+        return 0.0
+    found = _bleu().sentence_score(response, [reference])
+    # The geometric mean of four ones is 1 but for rounding.
+    return min(1.0, round(float(found.score) / 100, 12))
+
+
+def url_intact(response: str, reference: str) -> float:
+    """1 if every link of the reference stands in the response letter for letter, else 0.
+
+    A link that was cut, lengthened or "cleaned" is another link. Without a link in the reference
+    there is none to break: 1.
+    """
+    return float(urls(reference) <= urls(response))
+
+
+def urls(text: str) -> set[str]:
+    """The links of a text, without the punctuation and brackets of the sentence around them."""
+    found = set()
+    for match in _URL.finditer(text):
+        url = match.group().rstrip(_CLOSING)
+        while url.endswith(")") and url.count(")") > url.count("("):
+            url = url[:-1].rstrip(_CLOSING)
+        found.add(url)
+    return found
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+class _UnicodeWords:
+    """A tokenizer as rouge-score wants one."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return _WORD.findall(text.casefold())
+
+
+@cache
+def _rouge(*, ascii_words: bool) -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], tokenizer=None if ascii_words else _UnicodeWords())
+
+
+@cache
+def _bleu() -> Any:
+    from sacrebleu.metrics import BLEU
+
+    return BLEU(effective_order=True)
