@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -225,7 +226,9 @@ def test_utf_16_and_packed_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n", encoding="utf-16")
     assert "UTF-16" in refused(tmp_path / "a.csv")
     (tmp_path / "b.jsonl").write_bytes(b"\x1f\x8b\x08\x00rest")
-    assert "gzip" in refused(tmp_path / "b.jsonl")
+    assert "Rename it to b.jsonl.gz" in refused(tmp_path / "b.jsonl")
+    (tmp_path / "d.jsonl").write_bytes(b"PK\x03\x04rest")
+    assert "zip data, not jsonl. Unpack it" in refused(tmp_path / "d.jsonl")
     (tmp_path / "c.xlsx").write_bytes(b"PK\x03\x04")
     assert "no reader" in refused(tmp_path / "c.xlsx")
 
@@ -245,3 +248,66 @@ def test_a_folder_that_is_no_arrow_folder_is_refused(tmp_path: Path) -> None:
     assert "*.jsonl" in refused(tmp_path)
     (tmp_path / "state.json").write_text("{}")
     assert "not a readable folder" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.tsv"])
+def test_gzipped_text_is_read(folder: Path, name: str) -> None:
+    packed = folder / f"{name}.gz"
+    packed.write_bytes(gzip.compress((folder / name).read_bytes()))
+    assert [raw.row for raw in rows(packed)] == ROWS
+    assert rows(packed)[0].place.startswith(f"{name}.gz:")
+
+
+def test_gzip_that_breaks_off_or_is_none_is_refused(tmp_path: Path) -> None:
+    text = b"".join(b'{"x": "%064d"}\n' % (i * 2654435761) for i in range(5000))
+    packed = gzip.compress(text)
+    (tmp_path / "cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    said = refused(tmp_path / "cut.jsonl.gz")
+    assert "breaks off or is damaged after line" in said
+    assert "gzip -t" in said
+    (tmp_path / "stub.jsonl.gz").write_bytes(packed[:12])
+    assert "breaks off" in refused(tmp_path / "stub.jsonl.gz")
+    (tmp_path / "bent.jsonl.gz").write_bytes(packed[:2000] + b"\0" * 200 + packed[2200:])
+    assert "damaged" in refused(tmp_path / "bent.jsonl.gz")
+    (tmp_path / "plain.jsonl.gz").write_bytes(text)
+    assert "Rename it to plain.jsonl." in refused(tmp_path / "plain.jsonl.gz")
+    (tmp_path / "empty.jsonl.gz").write_bytes(gzip.compress(b""))
+    assert "empty" in refused(tmp_path / "empty.jsonl.gz")
+    (tmp_path / "rows.parquet.gz").write_bytes(packed)
+    assert "no reader" in refused(tmp_path / "rows.parquet.gz")
+
+
+def test_a_key_that_stands_twice_costs_its_row_alone(tmp_path: Path) -> None:
+    broken = '{"x": {"y": 1, "z": [{"q": 1, "q": 2}]}}'
+    (tmp_path / "a.jsonl").write_text(f'{{"x": 1}}\n{{"x": 1, "x": 2}}\n{broken}\n')
+    (tmp_path / "a.json").write_text(f'[{{"x": 1}}, {{"x": 1, "x": 2}}, {broken}]')
+    for name in ("a.jsonl", "a.json"):
+        found = rows(tmp_path / name)
+        assert [raw.row for raw in found] == [{"x": 1}, None, None]
+        assert [raw.error for raw in found[1:]] == [
+            "the key 'x' stands twice in one object",
+            "the key 'q' stands twice in one object",
+        ]
+
+
+def test_json_that_is_one_object_or_an_empty_array_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("[]")
+    assert rows(tmp_path / "a.json") == []
+    (tmp_path / "b.json").write_text('{"x": 1}')
+    assert "holds an object, not an array of objects" in refused(tmp_path / "b.json")
+    (tmp_path / "c.json").write_text('{"a": [{"x": 1}], "b": [{"x": 1}]}')
+    assert "not an array of objects" in refused(tmp_path / "c.json")
+
+
+def test_arrow_that_is_cut_is_refused(folder: Path) -> None:
+    for name in ("a.arrow", "stream.arrow"):
+        raw = (folder / name).read_bytes()
+        (folder / name).write_bytes(raw[: len(raw) // 2])
+        assert "not a readable Arrow file" in refused(folder / name)
+
+
+def test_an_unreadable_source_is_no_source(tmp_path: Path) -> None:
+    assert "names no path" in refused("")
+    (tmp_path / "rows.jsonl.d").mkdir()
+    assert "no Arrow folder" in refused(tmp_path / "rows.jsonl.d")
+    assert "no such file" in refused(tmp_path / "rows" / "data.jsonl")

@@ -93,6 +93,39 @@ def test_quotas_are_exact_where_every_prompt_stands_once() -> None:
     assert strata[("hard", "rare")] == 7
 
 
+@given(
+    st.lists(st.sampled_from(["yes", "no", "rare"]), min_size=2, max_size=120),
+    st.sampled_from([0.1, 0.25, 0.5]),
+    st.integers(0, 2**32),
+)
+def test_each_label_has_its_share_to_within_a_row(
+    labels: list[str], test: float, seed: int
+) -> None:
+    examples = [example(f"p{i}", label) for i, label in enumerate(labels)]
+    found = split(examples, validation=0.0, test=test, seed=seed)
+    shares = Counter(e.label for e in found.test)
+    assert all(abs(shares[label] - test * n) <= 1 for label, n in Counter(labels).items())
+    assert abs(len(found.test) - test * len(labels)) <= 1
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["yes", "no"]), st.integers(1, 4)), min_size=4, max_size=60),
+    st.integers(0, 2**32),
+)
+def test_each_label_has_its_share_to_within_a_group(
+    groups: list[tuple[str, int]], seed: int
+) -> None:
+    examples = [
+        example(f"p{i}", label, place=f"{i}.{j}")
+        for i, (label, size) in enumerate(groups)
+        for j in range(size)
+    ]
+    found = split(examples, validation=0.0, test=0.4, seed=seed)
+    taken = Counter(e.label for e in found.test)
+    for label, n in Counter(e.label for e in examples).items():
+        assert abs(taken[label] - 0.4 * n) <= max(s for x, s in groups if x == label)
+
+
 def test_groups_stay_whole_and_quotas_hold_to_within_one() -> None:
     draw = random.Random(1)
     examples = [

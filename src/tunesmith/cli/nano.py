@@ -10,7 +10,9 @@ import typer
 from tunesmith.cli.options import Json
 from tunesmith.cli.output import err, out, print_json, verb
 
-nano = typer.Typer(help="The embedded base model: where it is, and how to build it again.")
+nano = typer.Typer(
+    name="nano", help="The embedded base model: where it is, and how to build it again."
+)
 
 
 @nano.command("path")

@@ -14,6 +14,7 @@ from tunesmith.cli.output import err, out, print_json, verb
 from tunesmith.cli.show import show_metrics, show_verdicts
 
 runs = typer.Typer(
+    name="runs",
     help="What was run, and what came of it.",
     epilog="Examples: `tunesmith runs`, `tunesmith runs show anecdot`, `tunesmith runs rm 2026-`.",
     rich_markup_mode="markdown",

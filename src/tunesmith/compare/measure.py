@@ -137,15 +137,12 @@ def _real(a: Floats, b: Floats, settings: CompareSettings, permutations: int) ->
     d = differences(a, b)
     n, difference = d.size, float(d.mean())
     p = permutation(a, b, replicates=permutations, seed=settings.seed)
-    ci, narrow = (
-        intervals.mean_interval(
-            d,
-            bounds=DIFFERENCES,
-            replicates=settings.replicates,
-            seed=settings.seed,
-            confidence=level,
-        )
-        for level in (settings.confidence, equivalence_confidence(settings.alpha))
+    ci, narrow = intervals.mean_intervals(
+        d,
+        (settings.confidence, equivalence_confidence(settings.alpha)),
+        bounds=DIFFERENCES,
+        replicates=settings.replicates,
+        seed=settings.seed,
     )
     if all_equal(d):
         spread = Spread(sd=math.sqrt(intervals.unseen_share(n)), seen=False)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tunesmith.data import findings
@@ -186,7 +187,7 @@ def _tokens(cleaned: Cleaned) -> Mapping[str, float]:
     last = len(ordered) - 1
     return {
         "mean": sum(ordered) / len(ordered),
-        "p50": float(ordered[round(0.50 * last)]),
+        "p50": float(median(ordered)),
         "p99": float(ordered[round(0.99 * last)]),
         "max": float(ordered[-1]),
         "estimated": float(cleaned.lengths is None),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from tunesmith.data.columnar import pick_split, read_dataset
 from tunesmith.data.source import RawRow, Source
@@ -81,7 +83,21 @@ def read_hub(source: Source, revision: str) -> Iterator[RawRow]:
             hint="Check the configuration (owner/name:configuration) and the network.",
         ) from error
     dataset = pick_split(loaded, source.split, str(source.path))
+    _check_commit(dataset, name, revision)
     yield from read_dataset(dataset, f"{name}/{dataset.split}")
+
+
+def _check_commit(dataset: Any, name: str, revision: str) -> None:
+    """Refuse rows of another commit: out of the hub's reach, `datasets` (5.2) takes the latest that
+    is in its cache, whatever was asked for. It keeps each commit in a folder of that name."""
+    for file in dataset.cache_files:
+        commit = Path(file["filename"]).parent.name
+        if COMMIT.match(commit) and commit != revision:
+            raise DataError(
+                f"{name}: the hub cannot be asked, and the cache holds commit {commit[:12]}, not "
+                f"{revision[:12]}.",
+                hint="Go online once (HF_HUB_OFFLINE unset), or name the commit that is there.",
+            )
 
 
 def _short(error: BaseException) -> str:

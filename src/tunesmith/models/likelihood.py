@@ -25,7 +25,6 @@ from tunesmith.models.load import Loaded
 from tunesmith.models.render import Renderer
 from tunesmith.records import Example
 
-
 CPU_TOKENS = 4096  # of a batch
 
 
@@ -189,7 +188,7 @@ def _rest(
     the prompts in the cache.
     """
     longest = max(len(answer) for answer in answers)
-    # Padded on the right: what stands behind a shorter answer is read after it, and changes nothing.
+    # Padded on the right: what stands behind a shorter answer is read after it, changing nothing.
     ids = torch.zeros((len(answers), longest), dtype=torch.long)
     real = torch.zeros((len(answers), longest), dtype=torch.bool)
     for place, answer in enumerate(answers):
@@ -202,6 +201,12 @@ def _rest(
         position_ids=position + torch.arange(longest - 1, device=loaded.device),
         past_key_values=cache,
         use_cache=True,
-    ).logits.float()  # (answers, longest - 1, vocabulary)
-    found = logits.log_softmax(dim=-1).gather(2, ids[:, 1:, None])[..., 0]
+    ).logits  # (answers, longest - 1, vocabulary)
+    # One answer at a time: with 128,000 words in the vocabulary, a float32 copy of all is gigabytes.
+    found = torch.stack(
+        [
+            scores.float().log_softmax(dim=-1).gather(1, wanted[:, None])[:, 0]
+            for scores, wanted in zip(logits, ids[:, 1:], strict=True)
+        ]
+    )
     return torch.where(real[:, 1:], found, 0.0).double().sum(dim=1)

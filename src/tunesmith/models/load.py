@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from tunesmith.config import ModelSettings
 from tunesmith.errors import ModelError
 from tunesmith.models import nano
-from tunesmith.models.hardware import find_hardware, four_bit_support
+from tunesmith.models.hardware import find_hardware
 from tunesmith.models.render import Renderer
 from tunesmith.records import Hardware, ModelFacts
 
@@ -130,10 +131,10 @@ def load(settings: ModelSettings, *, four_bit: bool, hardware: Hardware | None =
     if settings.attn_implementation != "auto":
         arguments["attn_implementation"] = settings.attn_implementation
     if four_bit:
-        supported, reason = four_bit_support()
-        if not supported:
+        if not hardware.four_bit:
             raise ModelError(
-                f"a 4-bit base was asked for, and this machine has none: {reason}",
+                "a 4-bit base was asked for, and this machine has none: "
+                f"{hardware.four_bit_reason}",
                 hint="set load_in_4bit to false (method lora) or install bitsandbytes",
             )
         arguments["quantization_config"] = BitsAndBytesConfig(
@@ -146,11 +147,17 @@ def load(settings: ModelSettings, *, four_bit: bool, hardware: Hardware | None =
     source = base_path(settings.name)
     with _quiet():
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                source, revision=settings.revision, **arguments
+            model, found = AutoModelForCausalLM.from_pretrained(
+                source, revision=settings.revision, output_loading_info=True, **arguments
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise _cannot_load("model", settings, error) from error
+    if missing := sorted(found["missing_keys"]):
+        # transformers fills them with random numbers and a warning that nobody reads.
+        raise ModelError(
+            f"the weights of {settings.name} lack {len(missing)} tensors, {missing[0]} among them",
+            hint="the download is incomplete, or config.json belongs to another model",
+        )
     if not four_bit:
         model.to(device)
     model.eval()
@@ -179,14 +186,16 @@ def with_adapter(loaded: Loaded, directory: Path) -> Loaded:
     """
     from peft import PeftModel
 
-    if not (directory / "adapter_model.safetensors").is_file():
-        raise ModelError(
-            f"{directory} holds no adapter (adapter_model.safetensors is missing)",
-            hint="give the directory that training wrote",
-        )
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (directory / name).is_file():
+            raise ModelError(
+                f"{directory} holds no adapter ({name} is missing)",
+                hint="give the directory that training wrote",
+            )
     try:
         model = PeftModel.from_pretrained(loaded.model, str(directory), is_trainable=False)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError, KeyError, OSError, SafetensorError) as error:
+        _strip(loaded.model)
         raise ModelError(
             f"the adapter in {directory} does not fit {loaded.name}: {_first_line(error)}",
             hint="an adapter belongs to the base it was trained on (adapter_config.json names it)",
@@ -199,11 +208,22 @@ def without_adapter(loaded: Loaded) -> Loaded:
     """The plain base again, unchanged, so that one loaded base serves many runs."""
     if not hasattr(loaded.model, "peft_config"):
         return loaded
-    base = loaded.model.unload()
+    return replace(loaded, model=_strip(loaded.model.unload()))
+
+
+def _strip(base: Any) -> Any:
+    """The base without what PEFT leaves on it: its note, and layers of an adapter half put on.
+
+    PEFT puts the layers on before it reads the weights; with a note left, a second would stack.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, layer in list(base.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            base.set_submodule(name, layer.get_base_layer())
     if hasattr(base, "peft_config"):
-        # PEFT leaves the note on the base it was wrapped around; a second would stack on it.
         del base.peft_config
-    return replace(loaded, model=base)
+    return base
 
 
 def _generation_stops(source: str, revision: str | None) -> list[int]:

@@ -133,6 +133,8 @@ class Renderer:
         return int(eos) if eos is not None else min(self.stop_ids)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
+        if not texts:  # an empty validation part, say; tokenizers fail on an empty batch
+            return []
         # The template has written every special token already: adding them again would double BOS.
         encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
         return [list(ids) for ids in encoded["input_ids"]]

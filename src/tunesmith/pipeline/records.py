@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tunesmith.errors import StoreError
 from tunesmith.pipeline.judging import write_report
 from tunesmith.records import Comparison, Metric
+from tunesmith.store.home import store_of
 
 if TYPE_CHECKING:
     from tunesmith.store.nouns import Experiment
@@ -29,7 +30,7 @@ def list_runs(home: Path) -> list[Experiment]:
     """Every run, the newest first."""
     from tunesmith.store.store import Store
 
-    with Store.open(home) as store:
+    with Store.open(store_of(home)) as store:
         return store.runs()
 
 
@@ -38,7 +39,7 @@ def show_run(home: Path, prefix: str) -> RunRecord:
     from tunesmith.report.tables import summary
     from tunesmith.store.store import Store
 
-    with Store.open(home) as store:
+    with Store.open(store_of(home)) as store:
         experiment = store.run(prefix)
         page = experiment.directory / "report.html"
         told = summary(store, experiment.id, report=page if page.exists() else None)
@@ -54,7 +55,7 @@ def remove_run(home: Path, prefix: str) -> Experiment:
     """Forget one run, and delete its directory."""
     from tunesmith.store.store import Store
 
-    with Store.open(home) as store:
+    with Store.open(store_of(home)) as store:
         return store.remove_run(store.run(prefix).id)
 
 
@@ -63,7 +64,7 @@ def draw_report(home: Path, prefix: str, out: Path | None) -> Path:
     from tunesmith.store.nouns import Status
     from tunesmith.store.store import Store
 
-    with Store.open(home) as store:
+    with Store.open(store_of(home)) as store:
         experiment = store.run(prefix)
         if experiment.status != Status.DONE:
             raise StoreError(

@@ -21,6 +21,7 @@ from tunesmith.pipeline.planning import plan_variant
 from tunesmith.pipeline.preparing import prepare, record_data
 from tunesmith.pipeline.training import Bases, train_variant
 from tunesmith.records import Hardware, Plan, Run
+from tunesmith.store.home import store_of
 from tunesmith.store.provenance import command_line, git_state, versions
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def run_recipe(
         listener.say(note)
     recipe = resolved.recipe
     task = get_task(recipe.task, recipe.task_options)
-    with Store.open(home) as store:
+    with Store.open(store_of(home)) as store:
         hardware = find_hardware()
         run = _begin(store, resolved, home, hardware, resume=resume)
         context = Context(

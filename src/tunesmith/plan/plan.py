@@ -1,4 +1,4 @@
-"""The plan of one variant's training: what the recipe says, completed by what must follow from it."""
+"""The plan of one variant's training: what the recipe says, and what follows from it."""
 
 from __future__ import annotations
 

@@ -243,20 +243,36 @@ def mean_interval(
 
     EvaluationError where all are equal and no bounds are known, or a value lies outside them.
     """
-    array = finite(values)
     if bounds is None:
-        return bootstrap_mean(array, replicates=replicates, seed=seed).interval(confidence)
+        return bootstrap_mean(values, replicates=replicates, seed=seed).interval(confidence)
+    levels = (confidence,)
+    return mean_intervals(values, levels, bounds=bounds, replicates=replicates, seed=seed)[0]
+
+
+def mean_intervals(
+    values: Sequence[float] | Floats,
+    levels: Sequence[float],
+    *,
+    bounds: Interval,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> list[Interval]:
+    """`mean_interval` at several confidence levels from one set of resamples."""
+    array = finite(values)
     low, high = bounds
     if not (low <= array.min() and array.max() <= high):
         raise EvaluationError(f"a value lies outside its bounds {low} to {high}")
     n, mean, odd = array.size, float(array.mean()), odd_values(array)
-    ends = (mean, mean)
-    if odd:
-        ends = bootstrap_mean(array, replicates=replicates, seed=seed).interval(confidence)
-    if not few(odd, n):
-        return ends
-    share = unseen_share(n, confidence, odd)
-    return min(ends[0], mean - share * (mean - low)), max(ends[1], mean + share * (high - mean))
+    resampled = bootstrap_mean(array, replicates=replicates, seed=seed) if odd else None
+    found = []
+    for level in levels:
+        left, right = (mean, mean) if resampled is None else resampled.interval(level)
+        if few(odd, n):
+            share = unseen_share(n, level, odd)
+            left = min(left, mean - share * (mean - low))
+            right = max(right, mean + share * (high - mean))
+        found.append((left, right))
+    return found
 
 
 def _check(n: int, replicates: int) -> None:

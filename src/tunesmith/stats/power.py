@@ -38,8 +38,6 @@ def power_mcnemar(n: int, discordant_rate: float, difference: float, alpha: floa
     `discordant_rate`: share of examples on which the two differ, in [0, 1]; |difference| may not
     exceed it. Exact: the number of discordant pairs is binomial, and so is their direction.
     """
-    from scipy.stats import binom
-
     _check(n, alpha)
     difference = abs(difference)
     if not 0 <= difference <= discordant_rate + 1e-12 <= 1 + 2e-12:
@@ -52,12 +50,38 @@ def power_mcnemar(n: int, discordant_rate: float, difference: float, alpha: floa
     spread = 8 * math.sqrt(n * rate * (1 - rate)) + 8
     low, high = max(1, int(n * rate - spread)), min(n, int(n * rate + spread) + 1)
     pairs: Floats = np.arange(low, high + 1, dtype=np.float64)
-    # The largest number in the rarer direction at which 2 P(X <= k) <= alpha; -1 where none is.
-    critical = binom.ppf(alpha / 2, pairs, 0.5)
-    critical -= 2 * binom.cdf(critical, pairs, 0.5) > alpha
+    critical = _critical(pairs, alpha)
     share = min(1.0, (1 + difference / rate) / 2)
-    rejected = binom.cdf(critical, pairs, 1 - share) + binom.cdf(critical, pairs, share)
-    return float(np.sum(binom.pmf(pairs, n, rate) * np.minimum(rejected, 1.0)))
+    rejected = _at_most(critical, pairs, 1 - share) + _at_most(critical, pairs, share)
+    return float(np.sum(_exactly(pairs, n, rate) * np.minimum(rejected, 1.0)))
+
+
+def _critical(pairs: Floats, alpha: float) -> Floats:
+    """Largest count in the rarer direction at which 2 P(X <= k) <= alpha; -1 where none is."""
+    from scipy.special import bdtrik
+
+    found: Floats = np.floor(bdtrik(alpha / 2, pairs, 0.5))
+    found = np.where(np.isfinite(found), found, -1.0)  # no k is that rare
+    found += 2 * _at_most(found + 1, pairs, 0.5) <= alpha
+    found -= 2 * _at_most(found, pairs, 0.5) > alpha
+    return np.maximum(found, -1.0)
+
+
+def _at_most(k: Floats, n: Floats, p: float) -> Floats:
+    """P(X <= k) of a binomial; scipy.stats has it too, and takes two seconds to import."""
+    from scipy.special import bdtr
+
+    found: Floats = np.where(k < 0, 0.0, bdtr(np.clip(k, 0, n), n.astype(np.int64), p))
+    return found
+
+
+def _exactly(k: Floats, n: int, p: float) -> Floats:
+    """P(X = k) of a binomial, 0 < p <= 1."""
+    from scipy.special import gammaln, xlog1py, xlogy
+
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    found: Floats = np.exp(ways + xlogy(k, p) + xlog1py(n - k, -p))
+    return found
 
 
 @lru_cache(maxsize=4096)

@@ -20,13 +20,13 @@ from tunesmith.records import (
 
 
 def read_answers(file: Path) -> Iterator[Answer]:
-    """The answers of a JSONL file, none where there is no file; a last line cut short is no answer."""
+    """The answers of a JSONL file, none where there is none; a last line cut short is no answer."""
     for row in _lines(file):
         yield Answer(**{**row, "outcome": Outcome(row["outcome"])})
 
 
 def read_steps(file: Path) -> Iterator[TrainingStep]:
-    """The training steps of a JSONL file; a step done again after a resume counts once, the last."""
+    """The training steps of a JSONL file; of a step done again after a resume, the last."""
     steps = {row["step"]: TrainingStep(**row) for row in _lines(file)}
     yield from (steps[number] for number in sorted(steps))
 

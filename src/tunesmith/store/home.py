@@ -1,4 +1,4 @@
-"""Where the store, the runs and the artefacts live when nobody says `--home`."""
+"""Where the store, the runs and the artefacts live when nobody says otherwise."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 ENVIRONMENT = "TUNESMITH_HOME"
+STORE_ENVIRONMENT = "TUNESMITH_STORE"
 
 
 def default_home() -> Path:
@@ -16,3 +17,8 @@ def default_home() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("tunesmith")
+
+
+def store_of(home: Path) -> str | Path:
+    """Where the store of `home` is: the SQLAlchemy URL in `TUNESMITH_STORE`, or `home` itself."""
+    return os.environ.get(STORE_ENVIRONMENT) or home

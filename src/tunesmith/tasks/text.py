@@ -25,14 +25,13 @@ ROLES: Mapping[str, str] = {
     "bot": "assistant",
 }
 CHATS = ("messages", "conversations")
-# Columns of the question, of what it is about (may be missing or empty), and of the answer.
+# Column of the question, columns of what it is about (where one is filled), column of the answer.
 PAIRS = (
-    ("instruction", "input", "output"),
-    ("instruction", "input", "response"),
-    ("instruction", "context", "response"),
-    ("prompt", "", "completion"),
-    ("prompt", "", "response"),
-    ("question", "context", "answer"),
+    ("instruction", ("input", "context"), "output"),
+    ("instruction", ("input", "context"), "response"),
+    ("prompt", (), "completion"),
+    ("prompt", (), "response"),
+    ("question", ("context",), "answer"),
 )
 
 
@@ -92,11 +91,12 @@ def _turns(row: Mapping[str, object]) -> list[Message]:
             if len(value) < 2:
                 raise RowError(f"{column} holds fewer than two turns")
             return [_turn(turn, column) for turn in value]
-    for question, context, answer in PAIRS:
+    for question, contexts, answer in PAIRS:
         if question in row and answer in row:
-            asked, about = required_text(row, question), _optional(row, context)
+            about = (_optional(row, context) for context in contexts)
+            parts = [required_text(row, question), *filter(None, about)]
             return [
-                Message("user", f"{asked}\n\n{about}" if about else asked),
+                Message("user", "\n\n".join(parts)),
                 Message("assistant", required_text(row, answer)),
             ]
     raise RowError(f"neither a chat nor a question with its answer: {', '.join(row) or 'empty'}")
@@ -118,7 +118,7 @@ def _turn(turn: object, column: str) -> Message:
 
 
 def _optional(row: Mapping[str, object], column: str) -> str:
-    value = row.get(column) if column else None
+    value = row.get(column)
     if value is None:
         return ""
     if not isinstance(value, str):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import networkx as nx
 import pytest
-from dot_mutants import real_graphs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.dot.dot_mutants import real_graphs
 from tunesmith.tasks.dot import DotSyntaxError, Graph, compare_graphs, parse
 
 Edges = list[tuple[str, str, str]]

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from dot_mutants import CORNERS, mutants, real_graphs
 
+from tasks.dot.dot_mutants import CORNERS, mutants, real_graphs
 from tunesmith.tasks.dot.validity import by_grammar, by_graphviz, judge, valid, valid_all
 
 needs_dot = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz (dot) is not here")
@@ -83,11 +83,11 @@ def _alone(text: str) -> bool:
 
 @needs_dot
 def test_graph_that_dot_cannot_finish_is_judged_by_the_grammar() -> None:
-    names = [f"n{i}" for i in range(110)]
+    names = [f"n{i}" for i in range(70)]
     edges = [f"{a} -- {b}" for i, a in enumerate(names) for b in names[:i]]
     slow = f"graph {{ {'; '.join(edges)} }}"
     texts = [slow, f"{slow} }}", "graph { a -- b }", "graph { a -> b }"]
-    assert by_graphviz(texts, timeout=0.25) == [True, False, True, False]
+    assert by_graphviz(texts, timeout=0.1) == [True, False, True, False]
 
 
 def test_judge_says_who_it_is() -> None:

@@ -1,0 +1,263 @@
+"""Loading a base and an adapter: what comes of it, and what each broken folder says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from tiny_models import END, load_base, tiny_llama, tiny_tokenizer, write_base
+from tunesmith.config import ModelSettings
+from tunesmith.errors import ModelError
+from tunesmith.models.hardware import find_hardware
+from tunesmith.models.load import (
+    choose_dtype,
+    load,
+    load_renderer,
+    model_facts,
+    with_adapter,
+    without_adapter,
+)
+from tunesmith.records import Message
+
+
+def settings_for(folder: Path, **changes: object) -> ModelSettings:
+    return ModelSettings.model_validate({"name": str(folder), "dtype": "float32", **changes})
+
+
+@pytest.fixture
+def folder(base_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the base that a test may break."""
+    return Path(shutil.copytree(base_folder, tmp_path / "copy"))
+
+
+def without_tokenizer(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+
+
+def broken_tokenizer(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text('{"not": "a tokenizer"}')
+
+
+def without_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def broken_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{ no json")
+
+
+def unknown_architecture(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "abacus"}')
+
+
+def without_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def pickled_weights(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+
+
+def truncated_weights(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def missing_tensors(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    kept = {key: tensor for key, tensor in weights.items() if "layers.1.mlp" not in key}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def other_shape(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 48}))
+
+
+def foreign_tokenizer(folder: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([f"<extra-{i}>" for i in range(50)])
+    tokenizer.save_pretrained(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (without_tokenizer, r"the model folder .* has no tokenizer"),
+        (broken_tokenizer, r"cannot load the tokenizer of"),
+        (without_config, r"is no model folder: config.json is missing"),
+        (broken_config, r"cannot load the (tokenizer|model|configuration) of"),
+        (unknown_architecture, r"cannot load the (tokenizer|model) of .*abacus"),
+        (without_weights, r"cannot load the model of"),
+        (pickled_weights, r"cannot load the model of"),
+        (truncated_weights, r"cannot load the model of"),
+        (missing_tensors, r"the weights of .* lack 3 tensors, model.layers.1.mlp"),
+        (other_shape, r"cannot load the model of"),
+        (foreign_tokenizer, r"knows 410 tokens, the model 360"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_each_broken_folder_is_named_with_a_remedy(
+    folder: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    damage(folder)
+    with pytest.raises(ModelError, match=message) as caught:
+        load(settings_for(folder), four_bit=False)
+    assert str(folder) in caught.value.message
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+def test_a_folder_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ModelError, match="no/such/folder") as caught:
+        load_renderer(settings_for(Path("no/such/folder")))
+    assert "check the name" in caught.value.hint
+
+
+def test_four_bits_where_there_are_none_is_refused_with_a_remedy(base_folder: Path) -> None:
+    hardware = replace(
+        find_hardware(), four_bit=False, four_bit_reason="bitsandbytes is not installed"
+    )
+    with pytest.raises(ModelError, match=r"4-bit base .* bitsandbytes is not installed") as caught:
+        load(settings_for(base_folder), four_bit=True, hardware=hardware)
+    assert "load_in_4bit" in caught.value.hint
+
+
+def test_a_loaded_base_is_the_one_that_was_saved(base_folder: Path) -> None:
+    loaded = load(settings_for(base_folder), four_bit=False)
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        expected = tiny_llama(360).to(loaded.device)(ids.to(loaded.device)).logits
+        assert torch.equal(loaded.model(ids.to(loaded.device)).logits, expected)
+    assert not loaded.model.training
+    assert (loaded.context, loaded.quantised, loaded.dtype) == (256, False, torch.float32)
+    assert loaded.renderer.stop_ids == {loaded.renderer.tokenizer.convert_tokens_to_ids(END)}
+
+
+def test_a_chat_template_of_ones_own_replaces_the_models(base_folder: Path, tmp_path: Path) -> None:
+    template = tmp_path / "mine.jinja"
+    template.write_text("{% for m in messages %}<{{ m['content'] }}>{% endfor %}->")
+    renderer = load_renderer(settings_for(base_folder, chat_template=str(template)))
+    assert renderer.prompt_text([Message("user", "hello")]) == "<hello>->"
+    with pytest.raises(ModelError, match=r"cannot read model\.chat_template"):
+        load_renderer(settings_for(base_folder, chat_template=str(tmp_path / "none.jinja")))
+
+
+def test_a_base_without_a_template_says_how_to_give_one(tmp_path: Path) -> None:
+    folder = write_base(tmp_path / "base", template=None)
+    with pytest.raises(ModelError, match="no chat template") as caught:
+        load(settings_for(folder), four_bit=False)
+    assert "model.chat_template" in caught.value.hint
+
+
+def test_facts_are_the_shape_of_the_real_model(base_folder: Path) -> None:
+    facts = model_facts(settings_for(base_folder))
+    model = load_base(base_folder).model
+    assert facts.parameters == sum(p.numel() for p in model.parameters())
+    assert (facts.layers, facts.hidden, facts.heads, facts.key_value_heads) == (2, 32, 4, 2)
+    assert (facts.head_dim, facts.intermediate, facts.vocabulary, facts.context) == (
+        8,
+        64,
+        360,
+        256,
+    )
+    assert (facts.architecture, facts.tied_embeddings) == ("llama", False)
+
+
+def test_the_type_of_the_weights_follows_the_machine_unless_it_is_named() -> None:
+    machine = find_hardware()
+    assert choose_dtype("auto", replace(machine, bf16_fast=True)) == torch.bfloat16
+    assert choose_dtype("auto", replace(machine, bf16_fast=False)) == torch.float32
+    assert choose_dtype("float16", machine) == torch.float16
+
+
+def write_adapter(base: Path, directory: Path) -> Path:
+    torch.manual_seed(0)
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"])
+    model = get_peft_model(load_base(base).model, config)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    model.save_pretrained(str(directory))
+    return directory
+
+
+def test_an_adapter_goes_on_and_comes_off_without_a_trace(
+    base_folder: Path, tmp_path: Path
+) -> None:
+    directory = write_adapter(base_folder, tmp_path / "adapter")
+    loaded = load_base(base_folder)
+    names = [name for name, _ in loaded.model.named_modules()]
+    ids = torch.arange(20, device=loaded.device)[None]
+    with torch.no_grad():
+        before = loaded.model(ids).logits
+        for _ in range(2):
+            tuned = with_adapter(loaded, directory)
+            assert not torch.equal(tuned.model(ids).logits, before)
+            assert tuned.base is loaded.model
+            assert tuned.context == 256
+            plain = without_adapter(tuned)
+            assert plain.model is loaded.model
+            assert torch.equal(plain.model(ids).logits, before)
+            assert not hasattr(plain.model, "peft_config")
+            assert [name for name, _ in plain.model.named_modules()] == names
+    assert without_adapter(loaded) is loaded
+
+
+def other_base(directory: Path) -> None:
+    file = directory / "adapter_model.safetensors"
+    save_file({key: t.repeat(2, 2) for key, t in load_file(file).items()}, file)
+
+
+def no_weights(directory: Path) -> None:
+    (directory / "adapter_model.safetensors").unlink()
+
+
+def no_adapter_config(directory: Path) -> None:
+    (directory / "adapter_config.json").unlink()
+
+
+def damaged_weights(directory: Path) -> None:
+    (directory / "adapter_model.safetensors").write_bytes(b"\x00" * 100)
+
+
+def damaged_config(directory: Path) -> None:
+    (directory / "adapter_config.json").write_text("{ no json")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (other_base, "does not fit"),
+        (no_weights, r"holds no adapter \(adapter_model.safetensors is missing\)"),
+        (no_adapter_config, r"holds no adapter \(adapter_config.json is missing\)"),
+        (damaged_weights, "does not fit"),
+        (damaged_config, "does not fit"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_broken_adapter_is_named_and_leaves_the_base_plain(
+    base_folder: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    directory = write_adapter(base_folder, tmp_path / "adapter")
+    damage(directory)
+    loaded = load_base(base_folder)
+    ids = torch.arange(20, device=loaded.device)[None]
+    with torch.no_grad():
+        before = loaded.model(ids).logits
+        with pytest.raises(ModelError, match=message):
+            with_adapter(loaded, directory)
+        assert torch.equal(loaded.model(ids).logits, before)
+    assert not hasattr(loaded.model, "peft_config")
+    assert not any("lora" in name for name, _ in loaded.model.named_modules())
