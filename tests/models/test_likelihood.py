@@ -124,7 +124,7 @@ def test_the_best_candidate_and_ties(loaded: Loaded) -> None:
     scored = batches[0][0]
     assert scored.best == int(np.argmax(scored.log_likelihoods))
     assert scored.log_likelihoods[0] == scored.log_likelihoods[2]
-    tied = list(score_candidates(loaded, [[5, 6]], [[[9], [9]]], batch_size=1))[0][0]
+    (tied,) = next(score_candidates(loaded, [[5, 6]], [[[9], [9]]], batch_size=1))
     assert tied.best == 0
 
 

@@ -15,8 +15,10 @@ from tunesmith.config.model import (
     TrainingSettings,
 )
 from tunesmith.config.read import (
+    SECTIONS,
     Origin,
     Resolved,
+    dump_yaml,
     find_recipe,
     known_keys,
     load_recipe,
@@ -34,6 +36,7 @@ __all__ = [
     "Resolved",
     "SourceSettings",
     "TrainingSettings",
+    "dump_recipe",
     "find_recipe",
     "known_keys",
     "load_recipe",
@@ -44,8 +47,34 @@ __all__ = [
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe (draft 2020-12)."""
-    return Recipe.model_json_schema()
+    """The JSON Schema (draft 2020-12) of a recipe's file, for editors and checkers.
+
+    A file may say a little more than the recipe that it becomes: `extends`, `profiles`, and null
+    for a part or a variant that stands at its defaults. Older spellings are not in it.
+    """
+    whole = Recipe.model_json_schema()
+    properties = whole["properties"]
+    for name in SECTIONS:
+        properties[name] = {"anyOf": [properties[name], {"type": "null"}]}
+    methods = properties["methods"]["anyOf"][0]
+    methods["additionalProperties"] = {"anyOf": [methods["additionalProperties"], {"type": "null"}]}
+    properties["extends"] = {
+        "type": "string",
+        "description": "A recipe to build upon, relative to this file.",
+    }
+    properties["profiles"] = {
+        "type": ["object", "null"],
+        "additionalProperties": {"type": "object"},
+        "description": "Named sets of values that --profile NAME puts over the others.",
+    }
+    required = whole.pop("required")
+    whole["anyOf"] = [{"required": required}, {"required": ["extends"]}]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe with every value written out, as YAML that `load_recipe` reads back equal."""
+    return dump_yaml(recipe.model_dump(mode="json"))
 
 
 def resolved_rows(resolved: Resolved) -> list[tuple[str, Any, str]]:

@@ -90,18 +90,36 @@ ELSEWHERE: Mapping[str, str] = {
     "sample_packing": "training.packing",
     "output_dir": "the option --home",
     "optimizer": "training.optim",
+    "save_strategy": "training.save_steps",
     "lr_scheduler": "training.lr_scheduler_type",
     "warmup_ratio": "training.warmup_steps",
 }
 
 
-def precision_note(key: str, value: Any) -> tuple[str, str] | None:
-    """For `bf16: true` and the like: the dtype it means, and the line that says so."""
-    dtype = PRECISION.get(key)
-    if dtype is None:
-        return None
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What an older key means today: a key (none: it is left out), a value, and a line about it."""
+
+    key: str | None
+    value: Any
+    note: str
+
+
+def translate(key: str, value: Any) -> Meant | None:
+    """What `key: value` is called today, or None where it is not an older spelling."""
+    if key in OLDER:
+        older = OLDER[key]
+        return Meant(older.target, older.value(value), f"{key} is called {older.target} now")
+    if key in DROPPED:
+        return Meant(None, None, f"{key} is left out: {DROPPED[key]}")
+    if key == "training.max_steps" and value == -1:
+        return Meant(key, None, f"{key}: -1 is no limit; left out")
+    return _precision(key, value) if key in PRECISION else None
+
+
+def _precision(key: str, value: Any) -> Meant:
     if isinstance(value, str) and value.strip().lower() == "auto":
-        return "auto", f"{key}: auto is model.dtype: auto"
-    if _truth(value):
-        return dtype, f"{key} is model.dtype: {dtype} now"
-    return "", f"{key}: false says nothing here; model.dtype decides"
+        return Meant("model.dtype", "auto", f"{key}: auto is model.dtype: auto")
+    if not _truth(value):
+        return Meant(None, None, f"{key}: false says nothing here; model.dtype decides")
+    return Meant("model.dtype", PRECISION[key], f"{key} is model.dtype: {PRECISION[key]} now")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MethodName = Literal["lora", "qlora"]
 RESERVED_VARIANTS = frozenset(
@@ -21,7 +21,9 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Settings(BaseModel):
     """Base of every part: frozen, and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 class SourceSettings(Settings):
@@ -104,7 +106,7 @@ class TrainingSettings(Settings):
     lora_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in front of the adapter.")
     use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (arXiv 2312.03732).")
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
-        "all-linear", description="Layers that get an adapter."
+        "all-linear", description="Layers that get an adapter: all-linear, or a list of names."
     )
     max_length: int = Field(2048, gt=0, description="Longest example, in tokens with its answer.")
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(
@@ -141,8 +143,14 @@ class TrainingSettings(Settings):
     save_total_limit: int = Field(2, gt=0, description="Checkpoints kept.")
     logging_steps: int = Field(1, gt=0, description="Steps between lines sent to trackers.")
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
-        (), description="Trackers beside the store."
+        (), description="Trackers beside the store: a list of tensorboard and wandb."
     )
+
+    @field_validator("report_to", mode="before")
+    @classmethod
+    def _trackers(cls, value: Any) -> Any:
+        """As in transformers, one tracker may stand alone, and `none` is none."""
+        return (() if value == "none" else (value,)) if isinstance(value, str) else value
 
 
 class EvaluationSettings(Settings):
@@ -194,7 +202,7 @@ class Recipe(Settings):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     methods: dict[str, MethodSettings] = Field(
         default_factory=lambda: {"lora": MethodSettings()},
-        description="Variants to train, by name.",
+        description="Variants to train, by name; null leaves one out.",
     )
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
@@ -202,17 +210,23 @@ class Recipe(Settings):
     @model_validator(mode="before")
     @classmethod
     def _named_methods(cls, values: Any) -> Any:
-        """A variant that bears a method's name and says no other is of that method."""
+        """A variant that bears a method's name and says no other is of that method; any other name
+        must say: else `grit: {}` would be a LoRA under a false name."""
         methods = values.get("methods") if isinstance(values, dict) else None
         if not isinstance(methods, dict):
             return values
         known = get_args(MethodName)
-        named = {
-            name: {"method": name} | (method or {})
-            if name in known and isinstance(method, dict | None)
-            else (method if method is not None else {})
-            for name, method in methods.items()
-        }
+        named: dict[str, Any] = {}
+        for name, method in methods.items():
+            if not isinstance(method, dict | None):
+                named[name] = method
+                continue
+            if name not in known and "method" not in (method or {}):
+                raise ValueError(
+                    f"methods.{name} says no method and is the name of none: add "
+                    f"method: {' or '.join(known)}"
+                )
+            named[name] = ({"method": name} if name in known else {}) | (method or {})
         return values | {"methods": named}
 
     @model_validator(mode="after")

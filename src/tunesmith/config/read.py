@@ -21,6 +21,9 @@ from tunesmith.config import legacy
 from tunesmith.config.model import Recipe
 from tunesmith.errors import ConfigError
 
+# Parts of a recipe that may be left empty: they then stand at their defaults.
+SECTIONS = frozenset({"model", "training", "methods", "evaluation", "report", "task_options"})
+
 OriginKind = Literal["recipe", "profile", "set", "translated", "default"]
 
 
@@ -63,6 +66,7 @@ class _Draft:
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, Origin] = field(default_factory=dict)
+    profiles: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     name: str = "recipe"
 
@@ -78,21 +82,19 @@ def load_recipe(
     path = find_recipe(source)
     draft = _Draft(name=path.name)
     text = _read_file(path, draft, seen=())
-    profiles = draft.values.pop("profiles", {}) or {}
     if profile is not None:
-        if not isinstance(profiles, dict) or profile not in profiles:
+        if profile not in draft.profiles:
             raise ConfigError(
                 f"{path.name} has no profile {profile!r}",
-                hint=f"it has {', '.join(sorted(profiles)) or 'none'}",
+                hint=f"it has {', '.join(sorted(draft.profiles)) or 'none'}",
             )
-        _merge(draft, profiles[profile], Origin("profile", note=profile))
+        _merge(draft, draft.profiles[profile], Origin("profile", note=profile))
     for item in sets:
         _apply_set(draft, item)
-    _translate(draft)
     return Resolved(
         recipe=_validate(draft),
         origins=draft.origins,
-        notes=tuple(draft.notes),
+        notes=tuple(dict.fromkeys(draft.notes)),
         path=path,
         text=text,
     )
@@ -125,15 +127,36 @@ def shipped_recipes() -> dict[str, Path]:
     return {}
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the numbers that people mean: `2e-4` is a float, as in YAML 1.2."""
+class Loader(yaml.SafeLoader):
+    """YAML with the values that people mean, as in YAML 1.2: `2e-4` is a float, `no` is a word
+    (`eval_strategy: no`), and only true and false are truth values."""
 
 
-_Loader.add_implicit_resolver(
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"),
     list("-+0123456789"),
 )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `Loader` would take for a number or a truth value."""
+
+    yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """YAML that `Loader` reads back as it was, keys in their order."""
+    return str(
+        yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    )
 
 
 def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
@@ -148,7 +171,14 @@ def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=Loader)
+        if node is None:
+            raise ConfigError(f"{path.name} is empty", hint="see `tunesmith schema` for its keys")
+        if not isinstance(node, MappingNode):
+            raise ConfigError(
+                f"{path.name} holds no mapping of keys to values", hint="see `tunesmith schema`"
+            )
+        values, lines = _plain(node, path.name)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(
@@ -157,13 +187,6 @@ def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path.name}: {error}", hint="remove what is not text") from error
-    if node is None:
-        raise ConfigError(f"{path.name} is empty", hint="see `tunesmith schema` for its keys")
-    if not isinstance(node, MappingNode):
-        raise ConfigError(
-            f"{path.name} holds no mapping of keys to values", hint="see `tunesmith schema`"
-        )
-    values, lines = _plain(node, path.name)
     parent = values.pop("extends", None)
     if parent is not None:
         base = path.parent / str(parent)
@@ -180,26 +203,41 @@ def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
 def _plain(node: Node, name: str, prefix: str = "") -> tuple[dict[str, Any], dict[str, int]]:
     """Values of a mapping node, and the line of every dotted key in it."""
     lines: dict[str, int] = {}
-    loader = _Loader("")
+    loader = Loader("")
+    above: list[Node] = []
 
     def build(item: Node, at: str) -> Any:
+        if isinstance(item, ScalarNode):
+            return loader.construct_object(item, deep=True)
+        if item in above:  # an alias of something that it stands in
+            raise ConfigError(f"{name}: {at} holds itself", hint="an alias (*) closes a circle")
+        above.append(item)
         if isinstance(item, MappingNode):
-            result: dict[str, Any] = {}
-            for key_node, value_node in item.value:
-                key = str(loader.construct_object(key_node, deep=True))
-                line = key_node.start_mark.line + 1
-                dotted = f"{at}.{key}" if at else key
-                if key in result:
-                    raise ConfigError(
-                        f"{name}, line {line}: {dotted} stands twice", hint="keep one of the two"
-                    )
-                lines[dotted] = line
-                result[key] = build(value_node, dotted)
-            return result
-        if isinstance(item, SequenceNode):
-            return [build(entry, f"{at}.{i}") for i, entry in enumerate(item.value)]
-        assert isinstance(item, ScalarNode)
-        return loader.construct_object(item, deep=True)
+            built: Any = mapping(item, at)
+        else:
+            assert isinstance(item, SequenceNode)
+            built = [build(entry, f"{at}.{i}") for i, entry in enumerate(item.value)]
+        above.pop()
+        return built
+
+    def mapping(item: MappingNode, at: str) -> dict[str, Any]:
+        own = {str(key.value) for key, _ in item.value}
+        if len(own) < len(item.value):
+            keys = [str(key.value) for key, _ in item.value]
+            twice, _ = next(entry for i, entry in enumerate(item.value) if keys[i] in keys[:i])
+            dotted = f"{at}.{twice.value}" if at else str(twice.value)
+            raise ConfigError(
+                f"{name}, line {twice.start_mark.line + 1}: {dotted} stands twice",
+                hint="keep one of the two",
+            )
+        loader.flatten_mapping(item)  # `<<: *anchor`; a mapping's own keys come later and win
+        result: dict[str, Any] = {}
+        for key_node, value_node in item.value:
+            key = str(loader.construct_object(key_node, deep=True))
+            dotted = f"{at}.{key}" if at else key
+            lines[dotted] = key_node.start_mark.line + 1
+            result[key] = build(value_node, dotted)
+        return result
 
     return build(node, prefix), lines
 
@@ -217,11 +255,16 @@ def _merge_lines(
     draft: _Draft, values: dict[str, Any], lines: Mapping[str, int], note: str
 ) -> None:
     for dotted, value in _leaves(values):
-        if dotted.startswith("profiles."):
+        if dotted.partition(".")[0] == "profiles":
             continue
-        _put(draft, dotted, value, Origin("recipe", lines.get(dotted), note))
-    if "profiles" in values:
-        draft.values.setdefault("profiles", {}).update(values["profiles"] or {})
+        _say(draft, dotted, value, Origin("recipe", lines.get(dotted), note))
+    profiles = values.get("profiles") or {}
+    if not isinstance(profiles, dict):
+        raise ConfigError(
+            f"{note or draft.name}, line {lines['profiles']}: profiles holds no mapping",
+            hint="profiles: {NAME: {keys and values}}",
+        )
+    draft.profiles.update(profiles)
 
 
 def _merge(draft: _Draft, values: Any, origin: Origin) -> None:
@@ -230,7 +273,27 @@ def _merge(draft: _Draft, values: Any, origin: Origin) -> None:
             f"profile {origin.note} holds no mapping", hint="write keys and values under it"
         )
     for dotted, value in _leaves(values):
+        _say(draft, dotted, value, origin)
+
+
+def _say(draft: _Draft, dotted: str, value: Any, origin: Origin) -> None:
+    """Put a value under the name that its key bears today. An older spelling is translated where
+    it stands, so that a stronger word (a profile, `--set`) stays stronger."""
+    if value is None and dotted in SECTIONS:
+        return  # `training:` with nothing under it says nothing
+    if value is None and re.fullmatch(r"methods\.[^.]+", dotted):
+        _bare_variant(draft, dotted, origin)
+        return
+    variant = re.match(r"methods\.[^.]+\.(?=training\.)", dotted)
+    prefix = variant.group() if variant else ""
+    meant = legacy.translate(dotted.removeprefix(prefix), value)
+    if meant is None or (prefix and meant.key and not meant.key.startswith("training.")):
         _put(draft, dotted, value, origin)
+        return
+    draft.notes.append(prefix + meant.note)
+    if meant.key:
+        source = Origin("translated", origin.line, f"from {dotted}")
+        _put(draft, prefix + meant.key, meant.value, source)
 
 
 def _put(draft: _Draft, dotted: str, value: Any, origin: Origin) -> None:
@@ -241,15 +304,33 @@ def _put(draft: _Draft, dotted: str, value: Any, origin: Origin) -> None:
         if not isinstance(inner, dict):
             inner = place[part] = {}
         place = inner
+    if value == {} and isinstance(place.get(last), dict):
+        return  # an empty mapping adds nothing to what was said before
     # A path stands for a generator and the other way round: the stronger word replaces the other.
     if parents[:2] == ["data", "sources"] and last in {"path", "generate"} and value is not None:
         other = "generate" if last == "path" else "path"
-        place.pop(other, None)
-        draft.origins.pop(".".join([*parents, other]), None)
+        before = draft.origins.get(".".join([*parents, other]))
+        if before is not None and (before.kind, before.note) != (origin.kind, origin.note):
+            del place[other], draft.origins[".".join([*parents, other])]
     place[last] = value
     for known in [key for key in draft.origins if key.startswith(dotted + ".")]:
         del draft.origins[known]
     draft.origins[dotted] = origin
+
+
+def _bare_variant(draft: _Draft, dotted: str, origin: Origin) -> None:
+    """`qlora:` with nothing under it is that method at its defaults. Said over a recipe (by a
+    profile, by `--set`, by a file that extends it) null leaves the variant out."""
+    methods = draft.values.setdefault("methods", {})
+    name = dotted.partition(".")[2]
+    if origin.kind == "recipe" and name not in methods:
+        _put(draft, dotted, {}, origin)
+        return
+    methods.pop(name, None)
+    for key in [k for k in draft.origins if k == dotted or k.startswith(dotted + ".")]:
+        del draft.origins[key]
+    # Where nothing is left, `methods` must still be said: its default is one variant.
+    draft.origins.setdefault("methods", origin)
 
 
 def _apply_set(draft: _Draft, item: str) -> None:
@@ -260,43 +341,10 @@ def _apply_set(draft: _Draft, item: str) -> None:
             f"--set {item!r} is not KEY=VALUE", hint="for example --set training.learning_rate=1e-4"
         )
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {key}: {text!r} is no YAML value", hint="quote it") from error
-    _put(draft, key, value, Origin("set", note="--set"))
-
-
-def _translate(draft: _Draft) -> None:
-    for dotted, value in list(_leaves(draft.values)):
-        origin = draft.origins.get(dotted, Origin("recipe"))
-        translation = legacy.OLDER.get(dotted)
-        if translation is not None:
-            _remove(draft, dotted)
-            note = f"{dotted} is called {translation.target} now"
-            _put(draft, translation.target, translation.value(value), _translated(origin, dotted))
-            draft.notes.append(note)
-        elif dotted in legacy.DROPPED:
-            _remove(draft, dotted)
-            draft.notes.append(f"{dotted} is left out: {legacy.DROPPED[dotted]}")
-        elif (precision := legacy.precision_note(dotted, value)) is not None:
-            dtype, note = precision
-            _remove(draft, dotted)
-            if dtype:
-                _put(draft, "model.dtype", dtype, _translated(origin, dotted))
-            draft.notes.append(note)
-
-
-def _translated(origin: Origin, dotted: str) -> Origin:
-    return Origin("translated", origin.line, f"from {dotted}")
-
-
-def _remove(draft: _Draft, dotted: str) -> None:
-    *parents, last = dotted.split(".")
-    place = draft.values
-    for part in parents:
-        place = place[part]
-    del place[last]
-    draft.origins.pop(dotted, None)
+    _say(draft, key, value, Origin("set", note="--set"))
 
 
 def _validate(draft: _Draft) -> Recipe:
@@ -329,8 +377,7 @@ def _explain(draft: _Draft, error: ValidationError, prefix: tuple[str, ...]) -> 
         p for p in parts if not re.match(r"^(literal|tuple|bool|SourceSettings|function)\b", p)
     ]
     dotted = ".".join(parts)
-    line = _line(draft, dotted)
-    where = f"{draft.name}, line {line}: " if line else f"{draft.name}: "
+    where = _where(draft, dotted)
     if first["type"] == "extra_forbidden":
         return _unknown(where, dotted)
     if first["type"] == "missing":
@@ -358,7 +405,8 @@ def _unknown(where: str, dotted: str) -> ConfigError:
             f"{where}{dotted} is not offered: a model's own code is never run",
             hint="use a model that transformers knows",
         )
-    siblings = {key.rpartition(".")[2] for key in known_keys() if key.rpartition(".")[0] == parent}
+    general = _general(dotted).rpartition(".")[0]
+    siblings = {key.rpartition(".")[2] for key in known_keys() if key.rpartition(".")[0] == general}
     near = difflib.get_close_matches(last, siblings, n=1, cutoff=0.55)
     if near:
         meant = f"{parent}.{near[0]}" if parent else near[0]
@@ -370,16 +418,29 @@ def _unknown(where: str, dotted: str) -> ConfigError:
     return ConfigError(f"{where}unknown key {dotted}", hint=hint)
 
 
-def _line(draft: _Draft, dotted: str) -> int | None:
-    """Line of a key, or of the first key under it, or of its nearest parent."""
+def _where(draft: _Draft, dotted: str) -> str:
+    """Where the person wrote a key: the file and its line, the profile, or the command line."""
+    origin = _nearest(draft, dotted)
+    if origin is None:
+        return f"{draft.name}: "
+    if origin.kind == "set":
+        return "--set: "
+    if origin.kind == "profile":
+        return f"{draft.name}, profile {origin.note}: "
+    file = origin.note if origin.kind == "recipe" and origin.note else draft.name
+    return f"{file}, line {origin.line}: " if origin.line else f"{file}: "
+
+
+def _nearest(draft: _Draft, dotted: str) -> Origin | None:
+    """Origin of a key, or of the first key under it, or of its nearest parent."""
     origin = draft.origins.get(dotted)
     if origin is not None:
-        return origin.line
-    under = [o.line for k, o in draft.origins.items() if k.startswith(dotted + ".") and o.line]
+        return origin
+    under = [o for key, o in draft.origins.items() if key.startswith(dotted + ".")]
     if under:
-        return min(under)
+        return min(under, key=lambda o: o.line or 0)
     parent = dotted.rpartition(".")[0]
-    return _line(draft, parent) if parent else None
+    return _nearest(draft, parent) if parent else None
 
 
 def known_keys() -> dict[str, str]:
@@ -402,16 +463,20 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models(argument)]
 
 
-def _describe(dotted: str) -> str:
+def _general(dotted: str) -> str:
+    """A key as `known_keys` writes it: NAME for a source's or a variant's own name."""
     parts = dotted.split(".")
     if len(parts) > 2 and parts[:2] == ["data", "sources"]:
         parts[2] = "NAME"
-    if parts and parts[0] == "methods" and len(parts) > 1:
-        parts = (
-            ["training", *parts[3:]]
-            if parts[2:3] == ["training"]
-            else ["methods", "NAME", *parts[2:]]
-        )
+    if len(parts) > 3 and parts[0] == "methods" and parts[2] == "training":
+        parts = parts[2:]
+    elif len(parts) > 1 and parts[0] == "methods":
+        parts[1] = "NAME"
+    return ".".join(parts)
+
+
+def _describe(dotted: str) -> str:
+    parts = _general(dotted).split(".")
     known = known_keys()
     for length in range(len(parts), 0, -1):
         description = known.get(".".join(parts[:length]))

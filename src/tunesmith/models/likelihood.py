@@ -202,7 +202,7 @@ def _rest(
         past_key_values=cache,
         use_cache=True,
     ).logits  # (answers, longest - 1, vocabulary)
-    # One answer at a time: with 128,000 words in the vocabulary, a float32 copy of all is gigabytes.
+    # One answer at a time: with 128,000 tokens to choose from, a float32 copy of all is gigabytes.
     found = torch.stack(
         [
             scores.float().log_softmax(dim=-1).gather(1, wanted[:, None])[:, 0]

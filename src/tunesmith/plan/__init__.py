@@ -1,4 +1,4 @@
-"""Say before a run what it will do and need: every hyperparameter with its reason, memory, steps."""
+"""What a run will do and need: every hyperparameter with its reason, memory, steps."""
 
 from tunesmith.plan.memory import Memory, estimate_memory
 from tunesmith.plan.plan import Facts, make_plan

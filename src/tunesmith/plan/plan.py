@@ -66,8 +66,11 @@ def _reason(name: str, settings: TrainingSettings, facts: Facts) -> str:
     """Why a value stands, where there is more to say than that somebody chose it."""
     size = settings.per_device_train_batch_size * settings.gradient_accumulation_steps
     data = facts.data
+    scale = f"alpha / r = {settings.lora_alpha / settings.lora_r:g}"
+    if settings.use_rslora:
+        scale = f"alpha / sqrt(r) = {settings.lora_alpha / math.sqrt(settings.lora_r):g}"
     reasons = {
-        "lora_alpha": f"scale alpha / r = {settings.lora_alpha / settings.lora_r:g}",
+        "lora_alpha": f"scale {scale}",
         "gradient_accumulation_steps": f"{size} examples an optimizer step",
         "max_length": f"the longest of {data.examples} examples has {data.length_max} tokens, "
         f"99 in 100 at most {data.length_p99}",

@@ -216,6 +216,12 @@ class _Scorer:
         second: Floats = self.average(hits[1], given[1], gold)
         return second - self.average(hits[0], given[0], gold)
 
+    def left_out(self, counts: Floats, side: int) -> Floats:
+        """The score without one example of each cell, from counts (C,): shape (C,)."""
+        given = self.sides[side]
+        parts = (given * self.gold, given, self.gold)
+        return self.average(*(counts @ part - part for part in parts))
+
 
 def bootstrap_difference(
     table: Cells, average: Average, *, replicates: int = 2000, seed: int = 0
@@ -225,42 +231,40 @@ def bootstrap_difference(
     Efron and Tibshirani (1993), An Introduction to the Bootstrap, sect. 14.3. EvaluationError
     below 2 replicates.
     """
-    return _resample(table, _Scorer(table, average).difference, replicates, seed)
+    return _resample(table, average, (-1.0, 1.0), replicates, seed)
 
 
 def bootstrap_score(
     table: Cells, average: Average, *, replicates: int = 2000, seed: int = 0
 ) -> Bootstrap:
     """Bootstrap of one system's score: that of side a."""
-    scorer = _Scorer(table, average)
-    return _resample(table, lambda counts: scorer.score(counts, 0), replicates, seed)
+    return _resample(table, average, (1.0, 0.0), replicates, seed)
 
 
-class _Statistic(Protocol):
-    def __call__(self, counts: Floats) -> Floats: ...
-
-
-def _resample(table: Cells, statistic: _Statistic, replicates: int, seed: int) -> Bootstrap:
+def _resample(
+    table: Cells, average: Average, sides: tuple[float, float], replicates: int, seed: int
+) -> Bootstrap:
+    """Bootstrap of sides[0] * score(a) + sides[1] * score(b)."""
     if replicates < 2:
         raise EvaluationError(f"{replicates} bootstrap replicates: at least 2 are needed")
-    counts = table.counts.astype(np.float64)
-    rng, shares, width = np.random.default_rng(seed), counts / table.n, counts.size
-    drawn = [
+    scorer, counts = _Scorer(table, average), table.counts.astype(np.float64)
+    used = [(side, sign) for side, sign in enumerate(sides) if sign]
+
+    def statistic(drawn: Floats) -> Floats:  # (B, C) -> (B,)
+        parts = [sign * scorer.score(drawn, side) for side, sign in used]
+        total: Floats = np.sum(parts, axis=0)
+        return total
+
+    rng, shares = np.random.default_rng(seed), counts / table.n
+    values = [
         statistic(rng.multinomial(table.n, shares, size=b.stop - b.start).astype(np.float64))
-        for b in blocks(replicates, width)
+        for b in blocks(replicates, counts.size)
     ]
     bent = 0.0
     if table.n > 1:  # examples of one cell have one leave-one-out value
-        left_out = [statistic(_without_one(counts, b)) for b in blocks(width, width)]
-        bent = acceleration(np.concatenate(left_out), table.counts)
-    return Bootstrap(float(statistic(counts[None])[0]), np.concatenate(drawn), bent)
-
-
-def _without_one(counts: Floats, block: slice) -> Floats:
-    """The counts less one example of each cell of the block, shape (block, C)."""
-    rows = np.repeat(counts[None], block.stop - block.start, axis=0)
-    rows[np.arange(len(rows)), np.arange(block.start, block.stop)] -= 1
-    return rows
+        left_out = np.sum([sign * scorer.left_out(counts, side) for side, sign in used], axis=0)
+        bent = acceleration(left_out, table.counts)
+    return Bootstrap(float(statistic(counts[None])[0]), np.concatenate(values), bent)
 
 
 def swap_test(table: Cells, average: Average, *, replicates: int = 2000, seed: int = 0) -> float:

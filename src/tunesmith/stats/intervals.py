@@ -162,6 +162,8 @@ def acceleration(jackknife: Floats, weights: Ints | None = None) -> float:
     """
     times = np.ones(jackknife.size) if weights is None else weights.astype(np.float64)
     spread = np.average(jackknife, weights=times) - jackknife
+    scale = float(np.abs(spread).max()) or 1.0  # or the cube of something tiny is nothing
+    spread = spread / scale
     square = float(np.sum(times * spread**2))
     return float(np.sum(times * spread**3)) / (6 * square**1.5) if square > 0 else 0.0
 

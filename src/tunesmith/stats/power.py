@@ -20,7 +20,7 @@ from tunesmith.errors import EvaluationError
 from tunesmith.stats.arrays import Floats
 from tunesmith.stats.intervals import normal_quantile, unseen_share
 
-EXACT_BELOW = 60.0  # expected discordant pairs up to which the exact power is summed
+EXACT_BELOW = 400.0  # expected discordant pairs up to which the exact power is summed
 STEPS = 40  # of bisection: 1e-12 of the range
 SPREADS = 2000  # standard deviations that the power of a t test is averaged over
 
@@ -50,16 +50,21 @@ def power_mcnemar(n: int, discordant_rate: float, difference: float, alpha: floa
     spread = 8 * math.sqrt(n * rate * (1 - rate)) + 8
     low, high = max(1, int(n * rate - spread)), min(n, int(n * rate + spread) + 1)
     pairs: Floats = np.arange(low, high + 1, dtype=np.float64)
-    critical = _critical(pairs, alpha)
+    critical = _critical(low, high, alpha)
     share = min(1.0, (1 + difference / rate) / 2)
     rejected = _at_most(critical, pairs, 1 - share) + _at_most(critical, pairs, share)
     return float(np.sum(_exactly(pairs, n, rate) * np.minimum(rejected, 1.0)))
 
 
-def _critical(pairs: Floats, alpha: float) -> Floats:
-    """Largest count in the rarer direction at which 2 P(X <= k) <= alpha; -1 where none is."""
+@lru_cache(maxsize=64)
+def _critical(low: int, high: int, alpha: float) -> Floats:
+    """Largest count in the rarer direction at which 2 P(X <= k) <= alpha; -1 where none is.
+
+    For each number of discordant pairs from `low` to `high`.
+    """
     from scipy.special import bdtrik
 
+    pairs: Floats = np.arange(low, high + 1, dtype=np.float64)
     found: Floats = np.floor(bdtrik(alpha / 2, pairs, 0.5))
     found = np.where(np.isfinite(found), found, -1.0)  # no k is that rare
     found += 2 * _at_most(found + 1, pairs, 0.5) <= alpha

@@ -89,7 +89,7 @@ def by_graphviz(texts: Sequence[str], *, timeout: float = TIMEOUT) -> list[bool]
     `timeout` in seconds, for one call of dot: whether for a batch or for a single text.
     """
     waiting = [i for i, text in enumerate(texts) if text.strip()]
-    alone = [i for i in waiting if _suspicious(texts[i])]
+    alone = [i for i in waiting if _without_graph(texts[i])]
     batched = sorted(set(waiting) - set(alone))
     groups = [batched[k : k + BATCH] for k in range(0, len(batched), BATCH)]
     with tempfile.TemporaryDirectory(prefix="tunesmith-dot-") as name:
@@ -103,15 +103,10 @@ def by_graphviz(texts: Sequence[str], *, timeout: float = TIMEOUT) -> list[bool]
     return [i in sound for i in range(len(texts))]
 
 
-def _suspicious(text: str) -> bool:
-    """A text that dot may pass over without a word, or refuse without naming it."""
+def _without_graph(text: str) -> bool:
+    """A text that may hold no graph at all (comments, say): dot passes over it without a word."""
     bare = re.sub(r"//[^\n]*|#[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
-    if "{" not in bare.partition("@")[0]:
-        return True
-    try:
-        return any(label_fault(graph) is not None for graph in parse_all(text))
-    except DotSyntaxError:
-        return False
+    return "{" not in bare.partition("@")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""The plan: every hyperparameter with its source, and steps that the loop then takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunesmith.config import TrainingSettings
+from tunesmith.plan import Facts, make_plan
+from tunesmith.records import DataFacts, Hardware, ModelFacts
+from tunesmith.train.loop import count_steps
+
+MODEL = ModelFacts(
+    name="nano",
+    architecture="llama",
+    parameters=2_000_000,
+    layers=6,
+    hidden=128,
+    intermediate=384,
+    heads=4,
+    key_value_heads=2,
+    head_dim=32,
+    vocabulary=4096,
+    context=1024,
+    tied_embeddings=True,
+)
+LAPTOP = Hardware(
+    device="cpu",
+    device_name="laptop",
+    device_memory=8 * 2**30,
+    cores=2,
+    memory=8 * 2**30,
+    bf16_fast=False,
+    four_bit=True,
+    four_bit_reason="",
+)
+DATA = DataFacts(examples=100, length_mean=200.0, length_p99=400, length_max=420, answer_mean=50.0)
+FACTS = Facts(data=DATA, model=MODEL, hardware=LAPTOP, bytes_per_weight=4, four_bit=False)
+
+
+def settings(**values: Any) -> TrainingSettings:
+    return TrainingSettings.model_validate(values)
+
+
+@given(
+    st.integers(1, 5000),
+    st.integers(1, 64),
+    st.integers(1, 16),
+    st.floats(0.01, 10),
+    st.none() | st.integers(1, 500),
+)
+def test_the_plan_counts_the_steps_that_the_loop_takes(
+    examples: int, rows: int, accumulation: int, epochs: float, max_steps: int | None
+) -> None:
+    chosen = settings(
+        per_device_train_batch_size=rows,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=epochs,
+        max_steps=max_steps,
+    )
+    plan = make_plan(chosen, replace(FACTS, data=replace(DATA, examples=examples)), {})
+    assert plan.steps == count_steps(examples, chosen)
+
+
+def test_every_hyperparameter_is_there_with_its_source() -> None:
+    chosen = settings(lora_r=8, lora_alpha=24, learning_rate=1e-3)
+    plan = make_plan(chosen, FACTS, {"lora_r": "recipe", "learning_rate": "set"})
+    assert [c.name for c in plan.choices] == list(TrainingSettings.model_fields)
+    assert {c.name: c.value for c in plan.choices} == chosen.model_dump()
+    sources = {c.name: c.source for c in plan.choices}
+    assert (sources["lora_r"], sources["learning_rate"], sources["optim"]) == (
+        "recipe",
+        "set",
+        "default",
+    )
+    assert plan.value("lora_r") == 8
+    with pytest.raises(KeyError, match="colour"):
+        plan.value("colour")
+
+
+def test_reasons_name_the_figures_that_they_stand_on() -> None:
+    chosen = settings(per_device_train_batch_size=4, gradient_accumulation_steps=3, lora_alpha=24)
+    reasons = {c.name: c.reason for c in make_plan(chosen, FACTS, {}).choices}
+    assert reasons["lora_alpha"] == "scale alpha / r = 1.5"
+    assert reasons["gradient_accumulation_steps"] == "12 examples an optimizer step"
+    assert "420 tokens" in reasons["max_length"]
+
+
+def test_an_optimizer_that_needs_a_gpu_is_said_where_there_is_none() -> None:
+    chosen = settings(optim="paged_adamw_8bit")
+    here = {c.name: c.reason for c in make_plan(chosen, FACTS, {}).choices}
+    assert here["optim"] == "no NVIDIA GPU here: adamw_torch stands in for it"
+    gpu = replace(FACTS, hardware=replace(LAPTOP, device="cuda"))
+    there = {c.name: c.reason for c in make_plan(chosen, gpu, {}).choices}
+    assert there["optim"] == ""
+
+
+def test_what_does_not_fit_is_said() -> None:
+    chosen = settings()
+    plan = make_plan(chosen, FACTS, {})
+    assert plan.fits
+    small = replace(FACTS, hardware=replace(LAPTOP, device_memory=plan.memory_bytes))
+    assert not make_plan(chosen, small, {}).fits
+    checkpointed = make_plan(settings(gradient_checkpointing=True), small, {})
+    assert checkpointed.memory_bytes < plan.memory_bytes
+    assert checkpointed.fits
+
+
+def test_the_scale_of_rslora_divides_by_the_root_of_the_rank() -> None:
+    chosen = settings(use_rslora=True, lora_alpha=8, lora_r=16)
+    reasons = {c.name: c.reason for c in make_plan(chosen, FACTS, {}).choices}
+    assert reasons["lora_alpha"] == "scale alpha / sqrt(r) = 2"
