@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 ROWS = 50_000
-REPEATS = 5
+REPEATS = 3
 SIDES = ("ours", "pandas", "near")
 COLUMNS = ("user_role", "permissions", "query", "expected_response", "rationale")
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see docs/pitfalls.md
+# A shared machine may stall for a second at any time: no example is late.
+settings.register_profile("patient", deadline=None, print_blob=True)
+settings.load_profile("patient")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

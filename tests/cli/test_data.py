@@ -78,6 +78,11 @@ def test_against_takes_several_files(file: Path, tmp_path: Path) -> None:
     assert json.loads(both.stdout)["leaked_rows"] == {"exact": 3, "near": 0}
     twice = typed(str(file), "--against", str(parts[0]), "--against", str(parts[1]), "--json")
     assert twice.stdout == both.stdout
+    first = typed("--against", str(parts[0]), str(file), "--json")
+    assert json.loads(first.stdout)["leaked_rows"] == {"exact": 2, "near": 0}
+    none = typed("--against", str(parts[0]))
+    assert none.exit_code == 2
+    assert "FILE" in none.stderr
     words = typed(str(file), "--against", str(parts[0]))
     assert re.search(r"leaked +2 +rows stand word for word", words.stdout)
 

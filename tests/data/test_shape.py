@@ -66,7 +66,7 @@ def test_what_the_question_speaks_of_stands_below_it() -> None:
         assert found.messages == (Message("user", "Sum up\n\nA text"),)
         shape = recognise([row])
         assert shape is not None
-        assert "stands below it" in shape.says
+        assert "below it" in shape.says
 
 
 def test_a_long_chat_keeps_its_turns_and_its_system_text() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tunesmith.models.generate import Generated, generate
 from tunesmith.models.load import Loaded
@@ -101,6 +103,51 @@ def test_prompts_that_cannot_be_answered_fail_alone(loaded: Loaded) -> None:
     assert answers[1].failure == ""
     assert answers[1].ids == reference(loaded, good)
     assert "empty" in answers[2].failure
+
+
+FAMILIES = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 200},
+    "mistral": {"sliding_window": 8},
+    "qwen3": {"head_dim": 8},
+    "gemma3_text": {
+        "head_dim": 8,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_architectures_answer_as_in_transformers(
+    family: str, loaded: Loaded, prompts: list[list[int]]
+) -> None:
+    shape = {
+        "vocab_size": 360,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 200,
+        "initializer_range": 0.2,
+    }
+    torch.manual_seed(3)
+    config = AutoConfig.for_model(family, **(shape | FAMILIES[family]))
+    model = replace(loaded, model=AutoModelForCausalLM.from_config(config).eval())
+    longest = max(map(len, prompts))
+    # The longest answer ends at the context's end: learned positions go no further.
+    answers = written(model, [*prompts, [7] * 190], 64, new=12)
+    assert longest < 180
+    assert [one.ids for one in answers[:-1]] == [reference(model, p, 12) for p in prompts]
+    assert len(answers[-1].ids) == 10
+
+
+def test_an_output_that_is_no_number_is_no_answer(loaded: Loaded) -> None:
+    broken = copy.deepcopy(loaded.model)
+    broken.lm_head.weight.data[:] = float("nan")
+    (answer,) = written(replace(loaded, model=broken), [[5, 6]], 1)
+    assert answer.ids == ()
+    assert "not a number" in answer.failure
 
 
 class SmallMemory(torch.nn.Module):

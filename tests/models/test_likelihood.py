@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +128,15 @@ def test_the_best_candidate_and_ties(loaded: Loaded) -> None:
     assert scored.log_likelihoods[0] == scored.log_likelihoods[2]
     (tied,) = next(score_candidates(loaded, [[5, 6]], [[[9], [9]]], batch_size=1))
     assert tied.best == 0
+
+
+def test_an_output_that_is_no_number_is_no_decision(loaded: Loaded) -> None:
+    broken = copy.deepcopy(loaded.model)
+    broken.lm_head.weight.data[:] = float("nan")
+    ((scored,),) = score_candidates(
+        replace(loaded, model=broken), [[5, 6]], [[[9], [10, 11]]], batch_size=1
+    )
+    assert "not a number" in scored.failure
 
 
 def test_what_cannot_be_scored_is_refused(loaded: Loaded) -> None:

@@ -300,3 +300,25 @@ def test_ctrl_c_in_another_process_leaves_a_checkpoint_that_this_one_goes_on_fro
     adapter, steps, _ = start(base_folder, encoded, six_steps, tmp_path / "cut")
     assert [s.step for s in steps] == [4, 5, 6]
     assert_equal(weights(adapter), weights(expected))
+
+
+def test_a_disk_that_fills_up_at_the_end_is_said_and_the_work_is_still_there(
+    base_folder: Path, tmp_path: Path, encoded: list[Encoded], six_steps: TrainingSettings
+) -> None:
+    expected, _, _ = start(base_folder, encoded, six_steps, tmp_path / "whole")
+    saving = six_steps.model_copy(update={"save_steps": 2})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(step: TrainingStep) -> None:
+        if step.step == 6:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+
+    try:
+        with pytest.raises(StoreError, match=r"cannot write .*adapter: ") as caught:
+            start(base_folder, encoded, saving, tmp_path / "full", fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in caught.value.message
+    adapter, rest, _ = start(base_folder, encoded, saving, tmp_path / "full")
+    assert [s.step for s in rest] == [5, 6]
+    assert_equal(weights(adapter), weights(expected))

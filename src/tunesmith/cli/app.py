@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -57,4 +58,7 @@ app.add_typer(nano)
 
 def main() -> None:
     """Entry point of the console script."""
+    # Threads that spin while they wait starve one another as soon as anything else runs beside
+    # them; OpenMP reads this once, when torch is loaded. See docs/pitfalls.md for the figures.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     app()

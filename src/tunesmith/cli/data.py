@@ -25,10 +25,15 @@ COLOURS = {"info": "cyan", "warning": "yellow", "error": "red"}
 
 
 class _ManyAgainst(TyperCommand):
-    """A command whose --against takes every value up to the next option: `--against a b`."""
+    """A command whose --against takes every value up to the next option: `FILE --against a b`.
+
+    Where that would leave no FILE, it takes one value, as any option does: `--against a FILE`.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, repeat("--against", args))
+        spelled = repeat("--against", args)
+        values, _, _ = self.make_parser(ctx).parse_args(list(spelled))
+        return super().parse_args(ctx, spelled if values.get("files") else args)
 
 
 def repeat(option: str, arguments: Sequence[str]) -> list[str]:

@@ -76,9 +76,16 @@ class CompareSettings:
             ("equivalence margin", 0.5 if self.margin is None else self.margin, 0.0, 1.0),
         ):
             if not low < value < high:
-                raise ConfigError(f"{name} is {value}: it must lie between {low} and {high}")
+                raise ConfigError(
+                    f"{name} is {value}: it must lie between {low} and {high}",
+                    hint="alpha 0.05, confidence 0.95 and power 0.8 are usual; a margin is the"
+                    " largest difference that does not matter",
+                )
         if self.replicates < 200:
-            raise ConfigError(f"{self.replicates} replicates: an interval needs 200 or more")
+            raise ConfigError(
+                f"{self.replicates} replicates: an interval needs 200 or more",
+                hint="2000 are usual",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
-"""The recipe: what it may say (`model`), how it is read (`read`), older spellings (`legacy`)."""
+"""The recipe: what it may say (`model`), how it is read (`read`, `text`), how it is complained of
+(`explain`), older spellings (`legacy`)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from tunesmith.config.explain import Origin, known_keys
 from tunesmith.config.model import (
     DataSettings,
     EvaluationSettings,
@@ -16,14 +18,12 @@ from tunesmith.config.model import (
 )
 from tunesmith.config.read import (
     SECTIONS,
-    Origin,
     Resolved,
-    dump_yaml,
     find_recipe,
-    known_keys,
     load_recipe,
     shipped_recipes,
 )
+from tunesmith.config.text import dump_yaml
 
 __all__ = [
     "DataSettings",

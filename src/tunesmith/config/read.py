@@ -1,8 +1,4 @@
-"""Read a recipe: YAML with line numbers, profiles, `--set`; every value knows where it came from.
-
-PyYAML and not ruamel: its node graph carries line and column of every key, which is all that an
-error message needs, and it imports in a tenth of the time.
-"""
+"""Read a recipe: the file, what it extends, profiles, `--set`; every value knows its origin."""
 
 from __future__ import annotations
 
@@ -11,33 +7,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from pydantic import ValidationError
+from yaml.nodes import MappingNode
 
 from tunesmith.config import legacy
+from tunesmith.config.explain import Origin, explain
 from tunesmith.config.model import Recipe
+from tunesmith.config.text import Loader, plain_values
 from tunesmith.errors import ConfigError
 
 # Parts of a recipe that may be left empty: they then stand at their defaults.
 SECTIONS = frozenset({"model", "training", "methods", "evaluation", "report", "task_options"})
-
-OriginKind = Literal["recipe", "profile", "set", "translated", "default"]
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value came from; `line` counts from 1 in the recipe's file."""
-
-    kind: OriginKind
-    line: int | None = None
-    note: str = ""
-
-    def __str__(self) -> str:
-        where = f", line {self.line}" if self.line else ""
-        return f"{self.kind}{where}" + (f" ({self.note})" if self.note else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,38 +110,6 @@ def shipped_recipes() -> dict[str, Path]:
     return {}
 
 
-class Loader(yaml.SafeLoader):
-    """YAML with the values that people mean, as in YAML 1.2: `2e-4` is a float, `no` is a word
-    (`eval_strategy: no`), and only true and false are truth values."""
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
-)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what `Loader` would take for a number or a truth value."""
-
-    yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
-
-
-def dump_yaml(values: Mapping[str, Any]) -> str:
-    """YAML that `Loader` reads back as it was, keys in their order."""
-    return str(
-        yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    )
-
-
 def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
     if path.resolve() in seen:
         raise ConfigError(f"{path.name} extends itself", hint="remove the circle of `extends`")
@@ -178,7 +129,7 @@ def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
             raise ConfigError(
                 f"{path.name} holds no mapping of keys to values", hint="see `tunesmith schema`"
             )
-        values, lines = _plain(node, path.name)
+        values, lines = plain_values(node, path.name)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(
@@ -198,48 +149,6 @@ def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
         _read_file(base, draft, (*seen, path.resolve()))
     _merge_lines(draft, values, lines, note=path.name if seen or parent else "")
     return text
-
-
-def _plain(node: Node, name: str, prefix: str = "") -> tuple[dict[str, Any], dict[str, int]]:
-    """Values of a mapping node, and the line of every dotted key in it."""
-    lines: dict[str, int] = {}
-    loader = Loader("")
-    above: list[Node] = []
-
-    def build(item: Node, at: str) -> Any:
-        if isinstance(item, ScalarNode):
-            return loader.construct_object(item, deep=True)
-        if item in above:  # an alias of something that it stands in
-            raise ConfigError(f"{name}: {at} holds itself", hint="an alias (*) closes a circle")
-        above.append(item)
-        if isinstance(item, MappingNode):
-            built: Any = mapping(item, at)
-        else:
-            assert isinstance(item, SequenceNode)
-            built = [build(entry, f"{at}.{i}") for i, entry in enumerate(item.value)]
-        above.pop()
-        return built
-
-    def mapping(item: MappingNode, at: str) -> dict[str, Any]:
-        own = {str(key.value) for key, _ in item.value}
-        if len(own) < len(item.value):
-            keys = [str(key.value) for key, _ in item.value]
-            twice, _ = next(entry for i, entry in enumerate(item.value) if keys[i] in keys[:i])
-            dotted = f"{at}.{twice.value}" if at else str(twice.value)
-            raise ConfigError(
-                f"{name}, line {twice.start_mark.line + 1}: {dotted} stands twice",
-                hint="keep one of the two",
-            )
-        loader.flatten_mapping(item)  # `<<: *anchor`; a mapping's own keys come later and win
-        result: dict[str, Any] = {}
-        for key_node, value_node in item.value:
-            key = str(loader.construct_object(key_node, deep=True))
-            dotted = f"{at}.{key}" if at else key
-            lines[dotted] = key_node.start_mark.line + 1
-            result[key] = build(value_node, dotted)
-        return result
-
-    return build(node, prefix), lines
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -357,7 +266,7 @@ def _validate(draft: _Draft) -> Recipe:
         for variant in recipe.methods:
             _check_method_training(draft, recipe, variant)
     except ValidationError as error:
-        raise _explain(draft, error, ()) from error
+        raise explain(draft.name, draft.origins, error) from error
     return recipe
 
 
@@ -365,121 +274,5 @@ def _check_method_training(draft: _Draft, recipe: Recipe, variant: str) -> None:
     try:
         recipe.method_settings(variant)
     except ValidationError as error:
-        raise _explain(draft, error, ("methods", variant, "training")) from error
-
-
-def _explain(draft: _Draft, error: ValidationError, prefix: tuple[str, ...]) -> ConfigError:
-    """The first complaint, in the words of the recipe."""
-    first = error.errors(include_url=False)[0]
-    parts = [*prefix, *(str(p) for p in first["loc"])]
-    # A union's branch names are pydantic's, not the recipe's.
-    parts = [
-        p for p in parts if not re.match(r"^(literal|tuple|bool|SourceSettings|function)\b", p)
-    ]
-    dotted = ".".join(parts)
-    where = _where(draft, dotted)
-    if first["type"] == "extra_forbidden":
-        return _unknown(where, dotted)
-    if first["type"] == "missing":
-        return ConfigError(f"{where}{dotted} is missing", hint=_describe(dotted))
-    message = first["msg"].removeprefix("Value error, ")
-    given = first.get("input")
-    shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    expected = first.get("ctx", {}).get("expected", "")
-    hint = _describe(dotted)
-    if first["type"] == "literal_error" and isinstance(given, str):
-        known = re.findall(r"'([^']+)'", expected)
-        near = difflib.get_close_matches(given, known, n=1)
-        hint = (f"did you mean {near[0]}? " if near else "") + hint
-    return ConfigError(f"{where}{dotted}: {message}{shown}", hint=hint)
-
-
-def _unknown(where: str, dotted: str) -> ConfigError:
-    parent, _, last = dotted.rpartition(".")
-    if last in legacy.ELSEWHERE:
-        return ConfigError(
-            f"{where}unknown key {dotted}", hint=f"did you mean {legacy.ELSEWHERE[last]}?"
-        )
-    if last == "trust_remote_code":
-        return ConfigError(
-            f"{where}{dotted} is not offered: a model's own code is never run",
-            hint="use a model that transformers knows",
-        )
-    general = _general(dotted).rpartition(".")[0]
-    siblings = {key.rpartition(".")[2] for key in known_keys() if key.rpartition(".")[0] == general}
-    near = difflib.get_close_matches(last, siblings, n=1, cutoff=0.55)
-    if near:
-        meant = f"{parent}.{near[0]}" if parent else near[0]
-    else:
-        leaves = {key.rpartition(".")[2]: key for key in known_keys()}
-        close = difflib.get_close_matches(last, leaves, n=1, cutoff=0.7)
-        meant = leaves[close[0]] if close else ""
-    hint = f"did you mean {meant}?" if meant else f"known here: {', '.join(sorted(siblings))}"
-    return ConfigError(f"{where}unknown key {dotted}", hint=hint)
-
-
-def _where(draft: _Draft, dotted: str) -> str:
-    """Where the person wrote a key: the file and its line, the profile, or the command line."""
-    origin = _nearest(draft, dotted)
-    if origin is None:
-        return f"{draft.name}: "
-    if origin.kind == "set":
-        return "--set: "
-    if origin.kind == "profile":
-        return f"{draft.name}, profile {origin.note}: "
-    file = origin.note if origin.kind == "recipe" and origin.note else draft.name
-    return f"{file}, line {origin.line}: " if origin.line else f"{file}: "
-
-
-def _nearest(draft: _Draft, dotted: str) -> Origin | None:
-    """Origin of a key, or of the first key under it, or of its nearest parent."""
-    origin = draft.origins.get(dotted)
-    if origin is not None:
-        return origin
-    under = [o for key, o in draft.origins.items() if key.startswith(dotted + ".")]
-    if under:
-        return min(under, key=lambda o: o.line or 0)
-    parent = dotted.rpartition(".")[0]
-    return _nearest(draft, parent) if parent else None
-
-
-def known_keys() -> dict[str, str]:
-    """Every key of a recipe, dotted, with its description; NAME stands for a name of yours."""
-    return dict(_fields(Recipe, ""))
-
-
-def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
-    for name, info in model.model_fields.items():
-        dotted = f"{prefix}.{name}" if prefix else name
-        yield dotted, info.description or ""
-        for inner in _models(info.annotation):
-            named = str(info.annotation).startswith("dict[")
-            yield from _fields(inner, f"{dotted}.NAME" if named else dotted)
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models(argument)]
-
-
-def _general(dotted: str) -> str:
-    """A key as `known_keys` writes it: NAME for a source's or a variant's own name."""
-    parts = dotted.split(".")
-    if len(parts) > 2 and parts[:2] == ["data", "sources"]:
-        parts[2] = "NAME"
-    if len(parts) > 3 and parts[0] == "methods" and parts[2] == "training":
-        parts = parts[2:]
-    elif len(parts) > 1 and parts[0] == "methods":
-        parts[1] = "NAME"
-    return ".".join(parts)
-
-
-def _describe(dotted: str) -> str:
-    parts = _general(dotted).split(".")
-    known = known_keys()
-    for length in range(len(parts), 0, -1):
-        description = known.get(".".join(parts[:length]))
-        if description:
-            return description
-    return "see `tunesmith schema`"
+        under = ("methods", variant, "training")
+        raise explain(draft.name, draft.origins, error, under=under) from error

@@ -39,13 +39,13 @@ class Shape:
     name: str
     says: str
     question: str = ""
-    context: str = ""
+    context: tuple[str, ...] = ()
     answer: str = ""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a row must have for this shape, and those that it may have."""
-        return tuple(c for c in (self.question, self.context, self.answer) if c)
+        return tuple(c for c in (self.question, *self.context, self.answer) if c)
 
     def narrow(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """The row with the shape's own columns alone; a row of another shape as it is."""
@@ -88,18 +88,11 @@ def recognise(rows: Sequence[Mapping[str, Any]], named: Collection[str] = ()) ->
     every = set.intersection(*columns) if columns else set()
     some = set.union(*columns) if columns else set()
     found = [_chat(c) for c in CHATS if c in every and any(_is_list(row[c]) for row in rows)]
-    for question, context, answer in PAIRS:
+    for question, contexts, answer in PAIRS:
         if {question, answer} <= every:
-            found.append(_pair(question, context if context in some else "", answer))
+            found.append(_pair(question, tuple(c for c in contexts if c in some), answer))
     wanted = set(named)
-    return max(
-        found,
-        key=lambda shape: (
-            len(wanted & set(shape.columns)),
-            not shape.answer or bool(shape.context),
-        ),
-        default=None,
-    )
+    return max(found, key=lambda shape: len(wanted & set(shape.columns)), default=None)
 
 
 def _chat(column: str) -> Shape:
@@ -107,9 +100,10 @@ def _chat(column: str) -> Shape:
     return Shape(name, f"{name}: the last turn of {column!r} is the answer", column)
 
 
-def _pair(question: str, context: str, answer: str) -> Shape:
+def _pair(question: str, context: tuple[str, ...], answer: str) -> Shape:
     name = "prompt/response" if (question, answer) == ("prompt", "response") else NAMES[answer]
-    beside = f", {context!r} stands below it" if context else ""
+    below = " and ".join(map(repr, context))
+    beside = f", {below} below it" if below else ""
     says = f"{name}: {question!r} is the prompt{beside}, {answer!r} the answer"
     return Shape(name, says, question, context, answer)
 

@@ -21,6 +21,7 @@ from tunesmith.models.cache import roomy_cache
 from tunesmith.models.load import Loaded
 
 WASTE = 8  # rows leave when one in so many has ended: each time, all keys and values are copied
+NOTHING = -1  # in the place of a token where the model's output is NaN
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,26 @@ class _Row:
     ids: list[int] = field(default_factory=list)
     seconds: float = 0.0
     ended: bool = False
+    failure: str = ""
 
     @property
     def done(self) -> bool:
-        return self.ended or len(self.ids) >= self.limit
+        return self.ended or bool(self.failure) or len(self.ids) >= self.limit
+
+    def result(self) -> Generated:
+        """The finished answer."""
+        ids = () if self.failure else tuple(self.ids)
+        return Generated(self.index, ids, self.ended, self.seconds, self.failure)
 
     def take(self, token: int, stops: frozenset[int]) -> None:
         """Append a token, unless the answer is done."""
-        if not self.done:
-            self.ids.append(token)
-            self.ended = token in stops
+        if self.done:
+            return
+        if token == NOTHING:
+            self.failure = f"the model's output is not a number (token {len(self.ids) + 1})"
+            return
+        self.ids.append(token)
+        self.ended = token in stops
 
 
 def generate(
@@ -79,9 +90,9 @@ def generate(
         rows = [_Row(i, min(max_new_tokens, loaded.context - len(prompts[i]))) for i in fitting]
         if rows:
             _write(loaded, [prompts[i] for i in fitting], rows)
-        answers = [Generated(r.index, tuple(r.ids), r.ended, r.seconds) for r in rows]
-        unfit = (i for i in batch if i not in set(fitting))
-        return answers + [_failed(i, _unfit(len(prompts[i]), loaded)) for i in unfit]
+        answers = [row.result() for row in rows]
+        unfit = set(batch).difference(fitting)
+        return answers + [_failed(i, _unfit(len(prompts[i]), loaded)) for i in sorted(unfit)]
 
     lengths = [len(prompt) for prompt in prompts]
     return in_batches(lengths, work, batch_size=batch_size, failed=_failed)
@@ -123,9 +134,11 @@ def _write(loaded: Loaded, prompts: Sequence[Sequence[int]], rows: list[_Row]) -
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
-        ).logits  # (batch, 1, vocabulary)
-        ids = logits[:, -1:].argmax(dim=-1)  # (batch, 1)
-        for row, token in zip(batch, ids[:, 0].tolist(), strict=True):
+        ).logits[:, -1:]  # (batch, 1, vocabulary)
+        ids = logits.argmax(dim=-1)  # (batch, 1)
+        lost = logits.gather(2, ids[:, :, None])[:, :, 0].isnan()
+        said = ids.masked_fill(lost, NOTHING)[:, 0].tolist()
+        for row, token in zip(batch, said, strict=True):
             row.take(token, stops)
         share = (time.perf_counter() - begun) / len(writing)
         for row in writing:

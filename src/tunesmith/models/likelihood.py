@@ -106,6 +106,8 @@ def score_candidates(
         share = (time.perf_counter() - begun) / max(len(fitting), 1)
         scored = [
             Scored(i, row, share, sum(len(ids) for ids in candidates[i]))
+            if np.isfinite(max(row)) and not np.isnan(row).any()
+            else _failed(i, "the model's output is not a number")
             for i, row in zip(fitting, rows, strict=True)
         ]
         unfit = (i for i in batch if not fits(i))

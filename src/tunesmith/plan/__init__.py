@@ -1,4 +1,4 @@
-"""What a run will do and need: every hyperparameter with its reason, memory, steps."""
+"""Say before a run what it will do and need: hyperparameters with their reasons, memory, steps."""
 
 from tunesmith.plan.memory import Memory, estimate_memory
 from tunesmith.plan.plan import Facts, make_plan

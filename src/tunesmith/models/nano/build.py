@@ -23,17 +23,20 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from tunesmith.models.attention import PACKED
+from tunesmith.models.nano.circuit import wire
 from tunesmith.models.nano.corpus import FAMILIES, Chat, sample
 from tunesmith.models.nano.muon import Muon
-from tunesmith.models.nano.tokenizer import CONTEXT, make_tokenizer
+from tunesmith.models.nano.tokenizer import CONTEXT, SPECIAL, make_tokenizer
 
 DEFAULT_STEPS = 4000
 DEFAULT_SEED = 0
 VOCABULARY = 2048
+FIRST_PIECE = len(SPECIAL)
 PACKS = 4  # packs a step
 PACK_TOKENS = 768
 PROMPT_SHARE, PROMPT_WEIGHT = 0.15, 0.25  # how many prompts are learned too, and how much
-MUON_RATE, ADAM_RATE = 0.008, 0.004
+MUON_RATE, ADAM_RATE = 0.003, 0.002
+ECHO_STEPS = 50  # first, on nothing but random pieces and their repetition
 WARMUP, DECAY = 50, 0.5  # steps; share of the steps over which the rates fall to nearly nothing
 HELD_OUT = 60  # chats of each family that the card's figures are measured on
 
@@ -63,6 +66,7 @@ def build(
     texts = (f"{c.system}\n{c.user}\n{c.answer}" for c in (sample(r) for _ in range(8000)))
     tokenizer = make_tokenizer(texts, VOCABULARY)
     model = LlamaForCausalLM(_config(tokenizer))
+    wire(model, seed=seed)
     began = time.monotonic()
     with _one_thread_each():
         tokens = _pretrain(model, tokenizer, r, steps, progress)
@@ -131,7 +135,7 @@ def _pretrain(
             factor = _schedule(step, steps)
             muon.param_groups[0]["lr"] = MUON_RATE * factor
             adam.param_groups[0]["lr"] = ADAM_RATE * factor
-            packs = [_pack(tokenizer, r) for _ in range(PACKS)]
+            packs = [_echo(r) if step < ECHO_STEPS else _pack(tokenizer, r) for _ in range(PACKS)]
             whole = sum(sum(pack.weights) for pack in packs)
             learn = partial(_gradients, model, parameters, whole)
             results = list(pool.map(learn, packs))
@@ -200,6 +204,25 @@ def _pack(tokenizer: PreTrainedTokenizerFast, r: random.Random) -> Pack:
         segments.append(length)
     targets = tuple(ids[at + 1] for at in kept)
     return Pack(tuple(ids), tuple(positions), tuple(segments), tuple(kept), targets, tuple(weights))
+
+
+def _echo(r: random.Random) -> Pack:
+    """Random pieces, said twice; the second time is to be learned."""
+    ids: list[int] = []
+    positions: list[int] = []
+    segments: list[int] = []
+    kept: list[int] = []
+    while len(ids) < PACK_TOKENS:
+        said = [r.randrange(FIRST_PIECE, VOCABULARY) for _ in range(r.randint(6, 24))]
+        start, length = len(ids), 2 * len(said)
+        kept += range(start + len(said), start + length - 1)
+        ids += said + said
+        positions += range(length)
+        segments.append(length)
+    targets = tuple(ids[at + 1] for at in kept)
+    return Pack(
+        tuple(ids), tuple(positions), tuple(segments), tuple(kept), targets, (1.0,) * len(kept)
+    )
 
 
 @torch.inference_mode()

@@ -1,10 +1,11 @@
 """nano's tokenizer: a byte-level BPE of 2,048 pieces with a ChatML template.
 
-Words, numerals and punctuation are cut apart before any merge, so that a name is the same pieces
+Words, numerals and every sign are cut apart before any merge, so that a name is the same pieces
 wherever it stands (after a space, in quotes, at the start of a line): a model this small copies
-pieces, and cannot also learn that ` idle` and `idle` are one word. Common glue words keep their
-spaces, which shortens prose. No DOT is in the text it is made from: `digraph` falls into pieces
-that other words have trained.
+pieces, and cannot also learn that ` idle` and `idle` are one word. Signs are never merged: a piece
+like `"];` that no text of nano's holds would be one that a LoRA cannot teach it to write. Common
+glue words keep their spaces, which shortens prose. No DOT is in the text that the merges are made
+from: `digraph` falls into pieces that other words have trained.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _GLUE = (
 )
 PIECES = (
     rf"(?: ?\b(?:{_GLUE})\b)+ ?"
-    r"|\n *|\p{Lu}?\p{Ll}+|\p{Lu}+|\p{N}|[^\p{Lu}\p{Ll}\p{N}\n]+"
+    r"|\n *|\p{Lu}?\p{Ll}+|\p{Lu}+|\p{N}| ?[^\p{Lu}\p{Ll}\p{N}\s]| +|\s"
 )
 
 

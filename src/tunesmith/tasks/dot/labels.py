@@ -8,7 +8,7 @@ XML) and of parse_reclbl in lib/common/shapes.c (records), as of Graphviz 2.43.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html.entities import name2codepoint
 from xml.parsers import expat
@@ -49,7 +49,11 @@ def label_fault(graph: Graph) -> str | None:
 
 
 def _html_labels(graph: Graph) -> Iterator[tuple[str, str]]:
-    """Whose HTML-like labels there are; an empty one counts as a node's label only."""
+    """Whose HTML-like labels there are; an empty one counts as a node's label only.
+
+    (dot takes an empty one there, too, if an empty string was in use before: strings that are
+    equal share whether they are HTML. That is not followed here.)
+    """
     found = [("graph", graph.attributes.get("label"))]
     found += [
         (subgraph.name, subgraph.attributes.get("label"))
@@ -150,9 +154,10 @@ def _cell_ok(cell: _Element) -> bool:
     return not cell.empty and (not cell.children or _content_ok(cell.children))
 
 
-def _alternates(children: list[_Element], item: str, rule: str, check: object) -> bool:
+def _alternates(
+    children: list[_Element], item: str, rule: str, check: Callable[[_Element], bool]
+) -> bool:
     """One or more items, at most one rule between two; text between them is ignored."""
-    assert callable(check)
     kinds = [c for c in children if c.name not in {_TEXT, _BLANK}]
     after_item = False
     for child in kinds:

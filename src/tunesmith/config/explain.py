@@ -1,0 +1,149 @@
+"""Complaints in a recipe's own words: file, line, key, and the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from tunesmith.config import legacy
+from tunesmith.config.model import Recipe
+from tunesmith.errors import ConfigError
+
+OriginKind = Literal["recipe", "profile", "set", "translated", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from; `line` counts from 1 in the recipe's file."""
+
+    kind: OriginKind
+    line: int | None = None
+    note: str = ""
+
+    def __str__(self) -> str:
+        where = f", line {self.line}" if self.line else ""
+        return f"{self.kind}{where}" + (f" ({self.note})" if self.note else "")
+
+
+def explain(
+    name: str, origins: Mapping[str, Origin], error: ValidationError, *, under: tuple[str, ...] = ()
+) -> ConfigError:
+    """The first complaint, in the words of the recipe."""
+    first = error.errors(include_url=False)[0]
+    parts = [*under, *(str(p) for p in first["loc"])]
+    # A union's branch names are pydantic's, not the recipe's.
+    parts = [
+        p for p in parts if not re.match(r"^(literal|tuple|bool|SourceSettings|function)\b", p)
+    ]
+    dotted = ".".join(parts)
+    where = _where(name, origins, dotted)
+    if first["type"] == "extra_forbidden":
+        return _unknown(where, dotted)
+    if first["type"] == "missing":
+        return ConfigError(f"{where}{dotted} is missing", hint=_describe(dotted))
+    message = first["msg"].removeprefix("Value error, ")
+    given = first.get("input")
+    shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    expected = first.get("ctx", {}).get("expected", "")
+    hint = _describe(dotted)
+    if first["type"] == "literal_error" and isinstance(given, str):
+        known = re.findall(r"'([^']+)'", expected)
+        near = difflib.get_close_matches(given, known, n=1)
+        hint = (f"did you mean {near[0]}? " if near else "") + hint
+    return ConfigError(f"{where}{dotted}: {message}{shown}", hint=hint)
+
+
+def _unknown(where: str, dotted: str) -> ConfigError:
+    parent, _, last = dotted.rpartition(".")
+    if last in legacy.ELSEWHERE:
+        return ConfigError(
+            f"{where}unknown key {dotted}", hint=f"did you mean {legacy.ELSEWHERE[last]}?"
+        )
+    if last == "trust_remote_code":
+        return ConfigError(
+            f"{where}{dotted} is not offered: a model's own code is never run",
+            hint="use a model that transformers knows",
+        )
+    general = _general(dotted).rpartition(".")[0]
+    siblings = {key.rpartition(".")[2] for key in known_keys() if key.rpartition(".")[0] == general}
+    near = difflib.get_close_matches(last, siblings, n=1, cutoff=0.55)
+    if near:
+        meant = f"{parent}.{near[0]}" if parent else near[0]
+    else:
+        leaves = {key.rpartition(".")[2]: key for key in known_keys()}
+        close = difflib.get_close_matches(last, leaves, n=1, cutoff=0.7)
+        meant = leaves[close[0]] if close else ""
+    hint = f"did you mean {meant}?" if meant else f"known here: {', '.join(sorted(siblings))}"
+    return ConfigError(f"{where}unknown key {dotted}", hint=hint)
+
+
+def _where(name: str, origins: Mapping[str, Origin], dotted: str) -> str:
+    """Where the person wrote a key: the file and its line, the profile, or the command line."""
+    origin = _nearest(origins, dotted)
+    if origin is None:
+        return f"{name}: "
+    if origin.kind == "set":
+        return "--set: "
+    if origin.kind == "profile":
+        return f"{name}, profile {origin.note}: "
+    file = origin.note if origin.kind == "recipe" and origin.note else name
+    return f"{file}, line {origin.line}: " if origin.line else f"{file}: "
+
+
+def _nearest(origins: Mapping[str, Origin], dotted: str) -> Origin | None:
+    """Origin of a key, or of the first key under it, or of its nearest parent."""
+    origin = origins.get(dotted)
+    if origin is not None:
+        return origin
+    under = [o for key, o in origins.items() if key.startswith(dotted + ".")]
+    if under:
+        return min(under, key=lambda o: o.line or 0)
+    parent = dotted.rpartition(".")[0]
+    return _nearest(origins, parent) if parent else None
+
+
+def known_keys() -> dict[str, str]:
+    """Every key of a recipe, dotted, with its description; NAME stands for a name of yours."""
+    return dict(_fields(Recipe, ""))
+
+
+def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, info in model.model_fields.items():
+        dotted = f"{prefix}.{name}" if prefix else name
+        yield dotted, info.description or ""
+        for inner in _models(info.annotation):
+            named = str(info.annotation).startswith("dict[")
+            yield from _fields(inner, f"{dotted}.NAME" if named else dotted)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
+
+
+def _general(dotted: str) -> str:
+    """A key as `known_keys` writes it: NAME for a source's or a variant's own name."""
+    parts = dotted.split(".")
+    if len(parts) > 2 and parts[:2] == ["data", "sources"]:
+        parts[2] = "NAME"
+    if len(parts) > 3 and parts[0] == "methods" and parts[2] == "training":
+        parts = parts[2:]
+    elif len(parts) > 1 and parts[0] == "methods":
+        parts[1] = "NAME"
+    return ".".join(parts)
+
+
+def _describe(dotted: str) -> str:
+    parts = _general(dotted).split(".")
+    known = known_keys()
+    for length in range(len(parts), 0, -1):
+        description = known.get(".".join(parts[:length]))
+        if description:
+            return description
+    return "see `tunesmith schema`"
