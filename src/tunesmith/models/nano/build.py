@@ -28,9 +28,9 @@ from tunesmith.models.nano.corpus import FAMILIES, Chat, sample
 from tunesmith.models.nano.muon import Muon
 from tunesmith.models.nano.tokenizer import CONTEXT, SPECIAL, make_tokenizer
 
-DEFAULT_STEPS = 4000
+DEFAULT_STEPS = 2400
 DEFAULT_SEED = 0
-VOCABULARY = 2048
+VOCABULARY = 3072
 FIRST_PIECE = len(SPECIAL)
 PACKS = 4  # packs a step
 PACK_TOKENS = 768

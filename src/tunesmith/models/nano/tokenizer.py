@@ -1,4 +1,4 @@
-"""nano's tokenizer: a byte-level BPE of 2,048 pieces with a ChatML template.
+"""nano's tokenizer: a byte-level BPE of 3,072 pieces with a ChatML template.
 
 Words, numerals and every sign are cut apart before any merge, so that a name is the same pieces
 wherever it stands (after a space, in quotes, at the start of a line): a model this small copies
