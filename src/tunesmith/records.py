@@ -27,9 +27,12 @@ class Message:
     content: str
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def digest(*parts: str) -> str:
     """128-bit hash of a sequence of strings, 32 hex digits; unambiguous about where parts end."""
-    payload = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
+    payload = _ENCODER.encode(parts)
     return hashlib.blake2b(payload.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

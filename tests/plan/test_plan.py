@@ -70,7 +70,8 @@ def test_every_hyperparameter_is_there_with_its_source() -> None:
     chosen = settings(lora_r=8, lora_alpha=24, learning_rate=1e-3)
     plan = make_plan(chosen, FACTS, {"lora_r": "recipe", "learning_rate": "set"})
     assert [c.name for c in plan.choices] == list(TrainingSettings.model_fields)
-    assert {c.name: c.value for c in plan.choices} == chosen.model_dump()
+    decided = chosen.model_dump() | {"gradient_checkpointing": False}  # auto, and memory is there
+    assert {c.name: c.value for c in plan.choices} == decided
     sources = {c.name: c.source for c in plan.choices}
     assert (sources["lora_r"], sources["learning_rate"], sources["optim"]) == (
         "recipe",
@@ -99,8 +100,18 @@ def test_an_optimizer_that_needs_a_gpu_is_said_where_there_is_none() -> None:
     assert there["optim"] == ""
 
 
+def test_checkpointing_comes_where_memory_asks_for_it() -> None:
+    plan = make_plan(settings(), FACTS, {})
+    assert plan.value("gradient_checkpointing") is False
+    small = replace(FACTS, hardware=replace(LAPTOP, device_memory=plan.memory_bytes))
+    assert make_plan(settings(), small, {}).value("gradient_checkpointing") is True
+    assert make_plan(settings(), small, {}).fits
+    refused = make_plan(settings(gradient_checkpointing=False), small, {})
+    assert refused.value("gradient_checkpointing") is False
+
+
 def test_what_does_not_fit_is_said() -> None:
-    chosen = settings()
+    chosen = settings(gradient_checkpointing=False)
     plan = make_plan(chosen, FACTS, {})
     assert plan.fits
     small = replace(FACTS, hardware=replace(LAPTOP, device_memory=plan.memory_bytes))
@@ -108,9 +119,3 @@ def test_what_does_not_fit_is_said() -> None:
     checkpointed = make_plan(settings(gradient_checkpointing=True), small, {})
     assert checkpointed.memory_bytes < plan.memory_bytes
     assert checkpointed.fits
-
-
-def test_the_scale_of_rslora_divides_by_the_root_of_the_rank() -> None:
-    chosen = settings(use_rslora=True, lora_alpha=8, lora_r=16)
-    reasons = {c.name: c.reason for c in make_plan(chosen, FACTS, {}).choices}
-    assert reasons["lora_alpha"] == "scale alpha / sqrt(r) = 2"

@@ -26,10 +26,12 @@ def prepare(desk: Desk) -> Prepared:
     from tunesmith.store.artefacts import fingerprint
 
     recipe = desk.recipe
-    sources = _sources(desk)
+    pins = [resolve(source) for source in _sources(desk)]
+    # What was fingerprinted is what is read: a branch of the hub may move between the two.
+    sources = [replace(p.source, revision=p.revision or p.source.revision) for p in pins]
     key = fingerprint(
         {
-            "pins": [resolve(source) for source in sources],
+            "pins": pins,
             "data": recipe.data.model_dump(),
             "task": [recipe.task, recipe.task_options],
             "model": [recipe.model.name, recipe.model.revision, recipe.model.chat_template],

@@ -102,15 +102,16 @@ def _story(context: Context) -> Finished:
     data = prepare(context)
     record_data(context, data)
     listener.stage("plan")
-    for variant in recipe.methods:
-        context.store.record_plan(context.run.id, variant, plan_variant(context, data, variant))
+    plans = {variant: plan_variant(context, data, variant) for variant in recipe.methods}
+    for variant, plan in plans.items():
+        context.store.record_plan(context.run.id, variant, plan)
     listener.stage("baselines")
     bases = Bases(context)
     answers = dict(cheap_answers(context, data))
     answers[BASELINE] = model_answers(context, data, bases, BASELINE, None)
     for variant in recipe.methods:
         listener.stage(variant)
-        adapter = train_variant(context, data, bases, variant)
+        adapter = train_variant(context, data, bases, variant, plans[variant])
         answers[variant] = model_answers(context, data, bases, variant, adapter)
         note_change(context, adapter, answers[BASELINE], answers[variant])
     bases.release()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.pipeline.context import Context, Prepared
-from tunesmith.records import Adapter, TrainingStep
+from tunesmith.records import Adapter, Plan, TrainingStep
 from tunesmith.store.files import read_adapter, read_steps
 from tunesmith.store.provenance import code_hash
 
@@ -41,7 +41,9 @@ class Bases:
         self._loaded = None
 
 
-def train_variant(context: Context, data: Prepared, bases: Bases, variant: str) -> Adapter:
+def train_variant(
+    context: Context, data: Prepared, bases: Bases, variant: str, plan: Plan
+) -> Adapter:
     """Train one adapter, or find the one that an earlier run trained from the same inputs."""
     from tunesmith.models.load import load_renderer
     from tunesmith.train.loop import TrainingJob, count_steps, train
@@ -49,7 +51,9 @@ def train_variant(context: Context, data: Prepared, bases: Bases, variant: str) 
     from tunesmith.train.trackers import Trackers
 
     recipe = context.recipe
-    settings = recipe.method_settings(variant)
+    settings = recipe.method_settings(variant).model_copy(
+        update={"gradient_checkpointing": plan.value("gradient_checkpointing")}
+    )
     method = get_method(recipe.methods[variant].method)
     key = training_key(context, data, variant)
     found = context.artefacts.get("adapter", key)
