@@ -22,8 +22,8 @@ test: check pytest
 check: lint types layers
 
 lint: $(READY_DEV)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
 
 types: $(READY_DEV)
 	$(BIN)/mypy

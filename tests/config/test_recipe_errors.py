@@ -51,7 +51,7 @@ VALUES = [
     ("seed: -1", "line 6: seed", "greater than or equal to 0"),
     ("methods:\n  lora: {training: {lora_r: -1}}", "line 7: methods.lora.training.lora_r", "-1"),
     ("methods: {baseline: {method: lora}}", "methods.baseline", "belongs to a baseline"),
-    ("methods: {grit: {}}", "methods.grit says no method", "lora or qlora"),
+    ("methods: {grit: {}}", "methods.grit: says no method", "lora or qlora"),
 ]
 
 

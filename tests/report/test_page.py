@@ -205,7 +205,7 @@ def test_confusion_counts_every_answer_once(facts: Facts) -> None:
 
 
 def test_examples_are_sorted_into_fixed_broken_and_wrong(facts: Facts) -> None:
-    told = cases(facts, None)
+    told = cases(facts, None, each=4)
     assert told is not None
     assert (told.variant, told.score) == ("qlora", "accuracy")
     counts = {group.title: group.count for group in told.groups}
@@ -272,7 +272,7 @@ def test_a_score_between_is_neither_fixed_nor_broken(facts: Facts) -> None:
         return tuple(replace(a, scores={"rouge_l": value * a.scores["accuracy"]}) for a in answers)
 
     answers = {name: worth(given, 0.6) for name, given in facts.answers.items()}
-    told = cases(replace(facts, answers=answers), None)
+    told = cases(replace(facts, answers=answers), None, each=4)
     assert told is not None
     assert told.score == "rouge_l"
     assert [group.title for group in told.groups][:2] == ["Improved", "Worsened"]

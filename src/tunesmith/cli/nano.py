@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tunesmith.cli.options import Json
+from tunesmith.cli.options import Home, Json
 from tunesmith.cli.output import err, out, print_json, verb
 
 nano = typer.Typer(
@@ -17,7 +17,7 @@ nano = typer.Typer(
 
 @nano.command("path")
 @verb
-def path(as_json: Json = False) -> None:
+def path(home: Home = None, as_json: Json = False) -> None:
     """Print the folder of the embedded base.
 
     Example: `ls $(tunesmith nano path)`.
@@ -39,6 +39,7 @@ def build(
         int | None, typer.Option(help="Optimizer steps; the default is what was shipped.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of corpus and weights.")] = None,
+    home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Make the embedded base again from the project's own generators.

@@ -34,12 +34,14 @@ def plan(
     from tunesmith.pipeline import default_home, plan_recipe
 
     resolved = load_recipe(recipe, sets=sets or (), profile=profile)
+    methods = resolved.recipe.methods
+    chosen = method or next(iter(methods))
+    if chosen not in methods:
+        raise ConfigError(
+            f"the recipe has no method {chosen!r}", hint=f"it has {', '.join(methods)}"
+        )
     with Watch() as watch:
-        plans = plan_recipe(resolved, home=home or default_home(), listener=watch)
-    chosen = method or next(iter(plans))
-    if chosen not in plans:
-        raise ConfigError(f"the recipe has no method {chosen!r}", hint=f"it has {', '.join(plans)}")
-    found = plans[chosen]
+        found = plan_recipe(resolved, home=home or default_home(), listener=watch)[chosen]
     if as_json:
         print_json(
             {

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from tunesmith.cli.options import Home, Json, Profile, Sets
 from tunesmith.cli.output import err, out, print_json, verb
@@ -59,8 +58,8 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
     if as_json:
         print_json(finished.summary)
         return
-    show_metrics(finished.metrics)
-    show_verdicts(finished.comparisons)
+    show_metrics(finished.metrics, confidence=finished.confidence)
+    show_verdicts(finished.comparisons, confidence=finished.confidence)
     out.print(
         f"\n[bold]report[/] {escape(str(finished.report))}\n"
         f"[dim]run {finished.id}, {finished.seconds:.0f} s[/]",
@@ -78,8 +77,8 @@ def _show_values(resolved: Resolved, *, as_json: bool) -> None:
     if as_json:
         print_json({key: {"value": value, "from": origin} for key, value, origin in rows})
         return
-    table = Table("key", "value", "from", box=None, pad_edge=False)
+    wide = max(len(key) for key, _, _ in rows)
     for key, value, origin in rows:
-        style = "dim" if origin.startswith("default") else ""
-        table.add_row(key, escape(str(value)), escape(origin), style=style)
-    out.print(table)
+        line = f"{key:<{wide}}  {value}  [{origin}]"
+        style = "dim" if origin.startswith("default") else None
+        out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -16,10 +16,12 @@ from tunesmith.cli.show import show_metrics, show_verdicts
 runs = typer.Typer(
     name="runs",
     help="What was run, and what came of it.",
-    epilog="Examples: `tunesmith runs`, `tunesmith runs show anecdot`, `tunesmith runs rm 2026-`.",
+    epilog="Examples: `tunesmith runs`, `tunesmith runs show anecdot`, `tunesmith runs rm 20261121`.",
     rich_markup_mode="markdown",
 )
-RunId = Annotated[str, typer.Argument(help="A run's id, or as much of its beginning as is unique.")]
+RunId = Annotated[
+    str, typer.Argument(help="A run's id or its unique beginning; a recipe's name: its last run.")
+]
 
 
 @runs.callback(invoke_without_command=True)
@@ -64,7 +66,7 @@ def every(context: typer.Context, home: Home = None, as_json: Json = False) -> N
 def show(run: RunId, home: Home = None, as_json: Json = False) -> None:
     """Show one run: scores, verdicts, and where its files are.
 
-    Example: `tunesmith runs show anecdot-20`.
+    Example: `tunesmith runs show anecdot` (its last run).
     """
     from tunesmith.pipeline import default_home, show_run
 
@@ -78,8 +80,8 @@ def show(run: RunId, home: Home = None, as_json: Json = False) -> None:
     if e.error:
         out.print(f"[red]{escape(e.error)}[/]")
     if record.metrics:
-        show_metrics(record.metrics)
-        show_verdicts(record.comparisons)
+        show_metrics(record.metrics, confidence=record.confidence)
+        show_verdicts(record.comparisons, confidence=record.confidence)
 
 
 @runs.command("rm")
@@ -87,7 +89,7 @@ def show(run: RunId, home: Home = None, as_json: Json = False) -> None:
 def remove(run: RunId, home: Home = None, as_json: Json = False) -> None:
     """Remove a run with its directory; artefacts that other runs stand on stay.
 
-    Example: `tunesmith runs rm anecdot-20261121-093011`.
+    Example: `tunesmith runs rm 20261121-093711-anecdot-c4bn`.
     """
     from tunesmith.pipeline import default_home, remove_run
 
@@ -110,7 +112,7 @@ def report(
 ) -> None:
     """Draw a run's report again, from what the store holds.
 
-    Example: `tunesmith report anecdot-20 --to report.html`.
+    Example: `tunesmith report anecdot --to report.html`.
     """
     from tunesmith.pipeline import default_home, draw_report
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tunesmith.cli.options import Json
+from tunesmith.cli.options import Home, Json
 from tunesmith.cli.output import print_json, verb
 
 
 @verb
-def schema(as_json: Json = True) -> None:
+def schema(home: Home = None, as_json: Json = True) -> None:
     """Print the JSON Schema of a recipe.
 
     Example: `tunesmith schema > recipe.schema.json`, then name it in your editor's YAML settings.

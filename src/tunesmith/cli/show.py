@@ -20,12 +20,15 @@ COLOURS = {
 }
 
 
-def show_metrics(metrics: Iterable[Metric]) -> None:
+def show_metrics(metrics: Iterable[Metric], *, confidence: float) -> None:
     """One row a variant, one column a metric, each with its interval, on the whole test set."""
     whole = [m for m in metrics if m.slice == WHOLE]
     names = list(dict.fromkeys(m.name for m in whole))[:SHOWN_METRICS]
     n = max((m.estimate.n for m in whole), default=0)
-    table = Table(title=f"Scores on {n:,} test examples (95 % intervals)", title_justify="left")
+    table = Table(
+        title=f"Scores on {n:,} test examples ({100 * confidence:g} % intervals)",
+        title_justify="left",
+    )
     table.add_column("variant")
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
@@ -39,14 +42,14 @@ def show_metrics(metrics: Iterable[Metric]) -> None:
     out.print(table)
 
 
-def show_verdicts(comparisons: Sequence[Comparison]) -> None:
+def show_verdicts(comparisons: Sequence[Comparison], *, confidence: float) -> None:
     """The verdicts that the report leads with, each with the sentence that bears it."""
     from tunesmith.pipeline import plain_words
 
     for comparison in comparisons:
         if comparison.primary and comparison.slice == WHOLE:
             colour = COLOURS[comparison.verdict]
+            words = plain_words(comparison, confidence=confidence)
             out.print(
-                f"[bold {colour}]{comparison.verdict.value}[/] {escape(plain_words(comparison))}",
-                highlight=False,
+                f"[bold {colour}]{comparison.verdict.value}[/] {escape(words)}", highlight=False
             )

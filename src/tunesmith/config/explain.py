@@ -33,8 +33,13 @@ class Origin:
 def explain(
     name: str, origins: Mapping[str, Origin], error: ValidationError, *, under: tuple[str, ...] = ()
 ) -> ConfigError:
-    """The first complaint, in the words of the recipe."""
-    first = error.errors(include_url=False)[0]
+    """The first complaint, in the words of the recipe; an unknown key before all others.
+
+    A file made for another tool lacks what we need and holds what we do not know: what its keys
+    are called here helps its owner more than what is missing.
+    """
+    complaints = error.errors(include_url=False)
+    first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
     parts = [*under, *(str(p) for p in first["loc"])]
     # A union's branch names are pydantic's, not the recipe's.
     parts = [
@@ -47,6 +52,10 @@ def explain(
     if first["type"] == "missing":
         return ConfigError(f"{where}{dotted} is missing", hint=_describe(dotted))
     message = first["msg"].removeprefix("Value error, ")
+    if not dotted and (named := re.match(r"methods\.[\w-]+", message)):
+        dotted = named.group()  # said of the whole recipe, but meant of one variant
+        where = _where(name, origins, dotted)
+        message = message.removeprefix(dotted).lstrip(": ")
     given = first.get("input")
     shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
     expected = first.get("ctx", {}).get("expected", "")

@@ -6,6 +6,7 @@ pydantic's complaints into a line of the YAML file and the nearest known key.
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -176,7 +177,11 @@ class ReportSettings(Settings):
     """The report."""
 
     title: str | None = Field(None, description="Title; None: the recipe's name.")
-    examples: int = Field(12, ge=0, description="Examples shown with every variant's answer.")
+    examples: int = Field(
+        4,
+        ge=0,
+        description="Examples of each kind (fixed, broken, still wrong) shown with answers.",
+    )
 
 
 class MethodSettings(Settings):
@@ -222,9 +227,11 @@ class Recipe(Settings):
                 named[name] = method
                 continue
             if name not in known and "method" not in (method or {}):
+                near = difflib.get_close_matches(str(name), known, n=1)
+                meant = f"; did you mean {near[0]}?" if near else ""
                 raise ValueError(
                     f"methods.{name} says no method and is the name of none: add "
-                    f"method: {' or '.join(known)}"
+                    f"method: {' or '.join(known)}{meant}"
                 )
             named[name] = ({"method": name} if name in known else {}) | (method or {})
         return values | {"methods": named}

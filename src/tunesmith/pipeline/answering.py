@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.pipeline.context import Context, Prepared
-from tunesmith.pipeline.training import Bases, base_identity, training_key
-from tunesmith.records import Adapter, Answer
-from tunesmith.store.files import read_answers
-from tunesmith.store.provenance import code_hash
+from tunesmith.pipeline.identity import answers_inputs
+from tunesmith.pipeline.training import Bases
+from tunesmith.records import Adapter, Answer, Outcome
+from tunesmith.store.files import open_log, read_answers
 
 
 def cheap_answers(context: Context, data: Prepared) -> Iterator[tuple[str, list[Answer]]]:
@@ -37,6 +37,7 @@ def model_answers(
     They are written down as they come: an interrupted evaluation goes on where it was.
     """
     from tunesmith.evaluate.answer import ModelResponder
+    from tunesmith.evaluate.effect import changed_share
     from tunesmith.models.load import with_adapter, without_adapter
     from tunesmith.store.artefacts import fingerprint
 
@@ -46,17 +47,14 @@ def model_answers(
     decoding = settings.decoding
     if decoding == "auto":
         decoding = "label_likelihood" if context.task.labels else "generate"
-    key = fingerprint(
-        {
-            "data": data.key,
-            "base": base_identity(context),
-            "four_bit": four_bit,
-            "adapter": None if adapter is None else training_key(context, data, variant),
-            "decoding": decoding,
-            "max_new_tokens": settings.max_new_tokens or context.task.max_new_tokens,
-            "code": code_hash("evaluate", "tasks", "models"),
-        }
+    inputs = answers_inputs(
+        context,
+        data,
+        trained=None if adapter is None else variant,
+        four_bit=four_bit,
+        decoding=decoding,
     )
+    key = fingerprint(inputs)
     found = context.artefacts.get("answers", key)
 
     def build(directory: Path) -> dict[str, Any]:
@@ -74,22 +72,32 @@ def model_answers(
                 max_new_tokens=settings.max_new_tokens or context.task.max_new_tokens,
                 batch_size=settings.per_device_eval_batch_size,
             )
-            with file.open("a", encoding="utf-8") as log:
+            with open_log(file) as log:
 
                 def keep(answers: Sequence[Answer]) -> None:
                     log.writelines(json.dumps(asdict(a)) + "\n" for a in answers)
                     log.flush()
 
                 answers = _answer(context, data, variant, responder, done, keep)
+            changed = None if adapter is None else changed_share(ready, data.splits.test)
         finally:
             if adapter is not None:
                 without_adapter(ready)
-        return {"answers": len(answers)}
+        failed = sum(answer.outcome is Outcome.FAILED for answer in answers)
+        return {"answers": len(answers), "failed": failed, "changed": changed}
 
-    directory = context.artefacts.publish("answers", key, build, resumable=True)
+    if found is not None and (failed := context.artefacts.facts("answers", key)["failed"]):
+        context.listener.say(f"{variant}: {failed:,} answers never came; they are asked for again")
+        context.artefacts.reopen("answers", key)
+        found = None
+    directory = context.artefacts.publish("answers", key, build, inputs=inputs, resumable=True)
     context.note_artefact(f"answers {variant}", key, directory, reused=found is not None)
-    answers = list(read_answers(directory / "answers.jsonl"))
+    last = {a.example_id: a for a in read_answers(directory / "answers.jsonl")}
+    answers = list(last.values())
     context.store.record_answers(context.run.id, variant, answers)
+    if adapter is not None:
+        facts = context.artefacts.facts("answers", key)
+        _note_change(context, adapter, float(facts["changed"]))
     return answers
 
 
@@ -119,16 +127,11 @@ def _answer(
     )
 
 
-def note_change(
-    context: Context, adapter: Adapter, before: Sequence[Answer], after: Sequence[Answer]
-) -> None:
-    """Say whether the adapter changed the model's answers; one that does not was not applied."""
-    old = {answer.example_id: answer.response for answer in before}
-    changed = [a for a in after if old.get(a.example_id) != a.response]
-    share = len(changed) / len(after) if after else 0.0
+def _note_change(context: Context, adapter: Adapter, share: float) -> None:
+    """Say whether the adapter changes the answers of its base; else it was not applied."""
     context.store.record_adapter(context.run.id, replace(adapter, changed_answers=share))
     if share == 0.0:
         context.listener.say(
-            f"{adapter.name}: the adapter changes none of {len(after)} answers; it has learned "
-            "nothing that shows, or it is not applied"
+            f"{adapter.name}: the adapter changes no answer of its base; it has learned nothing "
+            "that shows, or it is not applied"
         )

@@ -72,6 +72,7 @@ class Finished:
     seconds: float
     metrics: tuple[Metric, ...]
     comparisons: tuple[Comparison, ...]
+    confidence: float  # of every interval
     summary: Mapping[str, Any]  # what `run --json` prints
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from tunesmith.records import Answer, Comparison, Metric
 
 if TYPE_CHECKING:
     from tunesmith.compare import Weaknesses
+    from tunesmith.store.nouns import Experiment
     from tunesmith.store.store import Store
     from tunesmith.tasks.base import GoldCheck
 
@@ -33,12 +35,15 @@ def judge(
     facts = TaskFacts(metrics=task.metrics, labels=task.labels, primary=task.primary)
     options = CompareSettings(
         alpha=settings.alpha,
+        confidence=settings.confidence,
         margin=settings.equivalence_margin,
         replicates=settings.replicates,
         seed=context.recipe.seed,
     )
     weaknesses = _weaknesses(context, data, gold_failures=_failed(checks, task.primary))
-    metrics = estimates(answers, test, facts, slice_by=settings.slice_by, twins=data.twins)
+    metrics = estimates(
+        answers, test, facts, slice_by=settings.slice_by, twins=data.twins, settings=options
+    )
     comparisons = compare(
         answers,
         test,
@@ -80,6 +85,11 @@ def _weaknesses(context: Context, data: Prepared, *, gold_failures: int) -> Weak
     )
 
 
+def confidence_of(experiment: Experiment) -> float:
+    """The level of a run's intervals, as its recipe had it."""
+    return float(experiment.resolved["evaluation"]["confidence"])
+
+
 def write_report(store: Store, run_id: str, task: str, out: Path | None = None) -> Path:
     """Draw the report of a run from the store alone."""
     from tunesmith.compare import plain_words
@@ -92,8 +102,10 @@ def write_report(store: Store, run_id: str, task: str, out: Path | None = None) 
         graph = extract_graph(answer)
         return None if graph is None else draw_dot(graph)
 
-    page = out or store.run(run_id).directory / "report.html"
+    experiment = store.run(run_id)
+    told = partial(plain_words, confidence=confidence_of(experiment))
+    page = out or experiment.directory / "report.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    render(store, run_id, page, sentence=plain_words, draw=draw if task == "dot_graph" else None)
+    render(store, run_id, page, sentence=told, draw=draw if task == "dot_graph" else None)
     write(store, run_id, page.parent / "tables")
     return page

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.errors import DataError
 from tunesmith.pipeline.context import Context, Desk, Prepared
+from tunesmith.pipeline.identity import data_inputs
 from tunesmith.store.files import read_quality, read_rejects
 from tunesmith.store.provenance import code_hash
 
@@ -25,24 +26,15 @@ def prepare(desk: Desk) -> Prepared:
     from tunesmith.data.read import resolve
     from tunesmith.store.artefacts import fingerprint
 
-    recipe = desk.recipe
     pins = [resolve(source) for source in _sources(desk)]
     # What was fingerprinted is what is read: a branch of the hub may move between the two.
     sources = [replace(p.source, revision=p.revision or p.source.revision) for p in pins]
-    key = fingerprint(
-        {
-            "pins": pins,
-            "data": recipe.data.model_dump(),
-            "task": [recipe.task, recipe.task_options],
-            "model": [recipe.model.name, recipe.model.revision, recipe.model.chat_template],
-            "max_length": recipe.training.max_length,
-            "eval_rows": recipe.evaluation.rows,
-            "seed": recipe.seed,
-            "code": code_hash("data", "tasks", "models/render.py"),
-        }
-    )
+    inputs = data_inputs(desk, pins)
+    key = fingerprint(inputs)
     found = desk.artefacts.get("data", key)
-    directory = desk.artefacts.publish("data", key, lambda d: _build_data(desk, sources, d))
+    directory = desk.artefacts.publish(
+        "data", key, lambda d: _build_data(desk, sources, d), inputs=inputs
+    )
     facts = json.loads((directory / "facts.json").read_text("utf-8"))
     splits = read_splits(directory)
     quality = read_quality(facts["quality"])
@@ -155,7 +147,14 @@ def _sources(desk: Desk) -> list[Source]:
             generator = settings.generate
             part: Literal["train", "test"] = "test" if settings.role == "test" else "train"
             count = rows or 1000
-            key = fingerprint([generator, part, count, seed, code_hash("data/generate")])
+            made_of = {
+                "generator": generator,
+                "part": part,
+                "rows": count,
+                "seed": seed,
+                "code": code_hash("data/generate", "models/nano"),
+            }
+            key = fingerprint(made_of)
 
             def build(
                 directory: Path, generator: str = generator, count: int = count, part: Any = part
@@ -165,7 +164,9 @@ def _sources(desk: Desk) -> list[Source]:
                         file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 return {"rows": count}
 
-            path = str(desk.artefacts.publish("generated", key, build) / "rows.jsonl")
+            path = str(
+                desk.artefacts.publish("generated", key, build, inputs=made_of) / "rows.jsonl"
+            )
         elif path is not None:
             path = _beside(desk.resolved, path)
         sources.append(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import StoreError
-from tunesmith.pipeline.judging import write_report
+from tunesmith.pipeline.judging import confidence_of, write_report
 from tunesmith.records import Comparison, Metric
 from tunesmith.store.home import store_of
 
@@ -23,6 +24,7 @@ class RunRecord:
     experiment: Experiment
     metrics: tuple[Metric, ...]
     comparisons: tuple[Comparison, ...]
+    confidence: float
     summary: Mapping[str, Any]
 
 
@@ -47,16 +49,19 @@ def show_run(home: Path, prefix: str) -> RunRecord:
             experiment,
             tuple(store.metrics(experiment.id)),
             tuple(store.comparisons(experiment.id)),
+            confidence_of(experiment),
             {"status": experiment.status.value, **told},
         )
 
 
 def remove_run(home: Path, prefix: str) -> Experiment:
-    """Forget one run, and delete its directory."""
+    """Forget one run, and delete its directory; artefacts stay, other runs may stand on them."""
     from tunesmith.store.store import Store
 
     with Store.open(store_of(home)) as store:
-        return store.remove_run(store.run(prefix).id)
+        gone = store.remove_run(store.run(prefix).id)
+    shutil.rmtree(gone.directory, ignore_errors=True)
+    return gone
 
 
 def draw_report(home: Path, prefix: str, out: Path | None) -> Path:

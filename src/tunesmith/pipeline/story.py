@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import Interrupted, StoreError
-from tunesmith.pipeline.answering import cheap_answers, model_answers, note_change
+from tunesmith.pipeline.answering import cheap_answers, model_answers
 from tunesmith.pipeline.context import BASELINE, Context, Desk, Finished, Listener, Silent
 from tunesmith.pipeline.judging import judge, write_report
 from tunesmith.pipeline.planning import plan_variant
@@ -113,7 +113,6 @@ def _story(context: Context) -> Finished:
         listener.stage(variant)
         adapter = train_variant(context, data, bases, variant, plans[variant])
         answers[variant] = model_answers(context, data, bases, variant, adapter)
-        note_change(context, adapter, answers[BASELINE], answers[variant])
     bases.release()
     listener.stage("compare")
     metrics, comparisons = judge(context, data, answers)
@@ -127,6 +126,7 @@ def _story(context: Context) -> Finished:
         seconds=experiment.seconds or 0.0,
         metrics=tuple(metrics),
         comparisons=tuple(comparisons),
+        confidence=recipe.evaluation.confidence,
         summary=summary(context.store, context.run.id, report=page),
     )
 
@@ -145,12 +145,13 @@ def _begin(
             raise StoreError(
                 f"no run of {recipe.name} waits to be resumed", hint="run it without --resume"
             )
-        if dict(unfinished[0].resolved) != values:
+        same = [r for r in unfinished if dict(r.resolved) == values]
+        if not same:
             raise StoreError(
                 f"the recipe is not that of {unfinished[0].id} any more",
                 hint="run it without --resume: stages that did not change are found again",
             )
-        return store.resume_run(unfinished[0].id)
+        return store.resume_run(same[0].id)
     revision, dirty = git_state()
     return store.start_run(
         recipe.name,

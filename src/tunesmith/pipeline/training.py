@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.pipeline.context import Context, Prepared
+from tunesmith.pipeline.identity import training_inputs
 from tunesmith.records import Adapter, Plan, TrainingStep
-from tunesmith.store.files import read_adapter, read_steps
-from tunesmith.store.provenance import code_hash
+from tunesmith.store.files import open_log, read_adapter, read_steps
 
 if TYPE_CHECKING:
     from tunesmith.models.load import Loaded
@@ -46,6 +46,7 @@ def train_variant(
 ) -> Adapter:
     """Train one adapter, or find the one that an earlier run trained from the same inputs."""
     from tunesmith.models.load import load_renderer
+    from tunesmith.store.artefacts import fingerprint
     from tunesmith.train.loop import TrainingJob, count_steps, train
     from tunesmith.train.method import get_method
     from tunesmith.train.trackers import Trackers
@@ -55,7 +56,8 @@ def train_variant(
         update={"gradient_checkpointing": plan.value("gradient_checkpointing")}
     )
     method = get_method(recipe.methods[variant].method)
-    key = training_key(context, data, variant)
+    inputs = training_inputs(context, data, variant)
+    key = fingerprint(inputs)
     found = context.artefacts.get("adapter", key)
     steps_file = "steps.jsonl"
 
@@ -70,7 +72,7 @@ def train_variant(
             settings=settings.model_dump(),
             say=context.listener.say,
         )
-        with (directory / steps_file).open("a", encoding="utf-8") as log:
+        with open_log(directory / steps_file) as log:
 
             def on_step(step: TrainingStep) -> None:
                 log.write(json.dumps(asdict(step)) + "\n")
@@ -101,7 +103,7 @@ def train_variant(
         (directory / "adapter.json").write_text(json.dumps(facts), "utf-8")
         return facts
 
-    directory = context.artefacts.publish("adapter", key, build, resumable=True)
+    directory = context.artefacts.publish("adapter", key, build, inputs=inputs, resumable=True)
     context.note_artefact(f"adapter {variant}", key, directory, reused=found is not None)
     adapter = read_adapter(directory, variant)
     steps = list(read_steps(directory / steps_file))
@@ -110,35 +112,6 @@ def train_variant(
     if found is not None:
         context.listener.say(f"{variant}: trained before from the same inputs; taken as it is")
     return adapter
-
-
-def base_identity(context: Context) -> dict[str, Any]:
-    """What tells one base from another: the settings, and the files where they are local."""
-    from tunesmith.models.load import base_path
-    from tunesmith.store.artefacts import hash_file
-
-    settings = context.recipe.model
-    folder = Path(base_path(settings.name))
-    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json"))
-    hashes = {f.name: hash_file(f) for f in files} if folder.is_dir() else {}
-    return {"settings": settings.model_dump(), "files": hashes}
-
-
-def training_key(context: Context, data: Prepared, variant: str) -> str:
-    from tunesmith.store.artefacts import fingerprint
-
-    recipe = context.recipe
-    return fingerprint(
-        {
-            "data": data.key,
-            "base": base_identity(context),
-            "four_bit": recipe.four_bit(variant),
-            "method": recipe.methods[variant].method,
-            "settings": recipe.method_settings(variant).model_dump(exclude={"report_to"}),
-            "seed": recipe.seed,
-            "code": code_hash("train", "models"),
-        }
-    )
 
 
 def _step_note(step: TrainingStep) -> str:

@@ -13,7 +13,6 @@ from tunesmith.report import figures
 from tunesmith.report.facts import BASELINE, Facts
 
 Draw = Callable[[str], str | None]
-SHOWN = 4  # of each kind
 HALF = 0.5  # a score below it counts as wrong when examples are sorted
 
 
@@ -74,8 +73,11 @@ class _Pair:
         return self.after - self.before
 
 
-def cases(facts: Facts, draw: Draw | None) -> Cases | None:
-    """What the best tuned variant fixed, broke and left wrong; None without answers to both."""
+def cases(facts: Facts, draw: Draw | None, *, each: int) -> Cases | None:
+    """What the best tuned variant fixed, broke and left wrong; None without answers to both.
+
+    At most `each` examples of each kind are shown.
+    """
     variant, score = _focus(facts)
     if variant is None or score is None:
         return None
@@ -100,7 +102,7 @@ def cases(facts: Facts, draw: Draw | None) -> Cases | None:
             title,
             note,
             len(found),
-            tuple(_case(facts, pair, shown, score, draw) for pair in found[:SHOWN]),
+            tuple(_case(facts, pair, shown, score, draw) for pair in found[:each]),
         )
         for title, note, found in kinds
     )

@@ -8,6 +8,7 @@ browser to ask anybody for anything.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tunesmith.report.verdicts import Sentence
 from tunesmith.store.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
+EXAMPLES = 4  # of each kind, where the recipe does not say
 
 
 def render(
@@ -66,7 +68,9 @@ def page(facts: Facts, sentence: Sentence, draw: Draw | None = None) -> str:
 def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, Any]:
     """What the template speaks of, by name."""
     curves = evidence.curves(facts)
+    wishes: Mapping[str, Any] = facts.experiment.resolved.get("report") or {}
     return {
+        "title": wishes.get("title") or facts.experiment.recipe,
         "experiment": facts.experiment,
         "variants": facts.variants,
         "opening": verdicts.opening(facts, sentence),
@@ -80,7 +84,7 @@ def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, A
         "gold": evidence.gold(facts),
         "costs": evidence.costs(facts),
         "curves": curves,
-        "cases": cases(facts, draw),
+        "cases": cases(facts, draw, each=int(wishes.get("examples", EXAMPLES))),
         "data": background.data(facts),
         "settings": background.settings(facts.plans),
         "needs": background.needs(facts.plans),

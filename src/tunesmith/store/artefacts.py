@@ -100,6 +100,17 @@ class Artefacts:
                 return None
         return place
 
+    def facts(self, stage: str, key: str) -> Mapping[str, Any]:
+        """What the build of a published artefact returned; StoreError where it is not there."""
+        manifest = read_manifest(self.place(stage, key))
+        if manifest is None:
+            raise StoreError(
+                f"{self.place(stage, key)} is not there",
+                hint="run the recipe again: the stage is then done anew",
+            )
+        found: Mapping[str, Any] = manifest.get("facts", {})
+        return found
+
     def partial(self, stage: str, key: str) -> Path:
         """Where the artefact is being built, or was when its stage was interrupted."""
         place = self.place(stage, key)
@@ -144,6 +155,13 @@ class Artefacts:
                     shutil.rmtree(partial, ignore_errors=True)
                 raise
         return place
+
+    def reopen(self, stage: str, key: str) -> None:
+        """Make a published artefact one that is being built: the next `publish` goes on with it."""
+        place, partial = self.place(stage, key), self.partial(stage, key)
+        with self._alone(place), _telling(place):
+            shutil.rmtree(partial, ignore_errors=True)
+            place.rename(partial)
 
     @contextmanager
     def _alone(self, place: Path) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tunesmith.records import (
     Adapter,
@@ -29,6 +29,15 @@ def read_steps(file: Path) -> Iterator[TrainingStep]:
     """The training steps of a JSONL file; of a step done again after a resume, the last."""
     steps = {row["step"]: TrainingStep(**row) for row in _lines(file)}
     yield from (steps[number] for number in sorted(steps))
+
+
+def open_log(file: Path) -> TextIO:
+    """Open a JSONL file to go on with it; a last line that was cut short is taken off first."""
+    if file.is_file():
+        with file.open("rb+") as stream:
+            kept = stream.read().rfind(b"\n") + 1
+            stream.truncate(kept)
+    return file.open("a", encoding="utf-8")
 
 
 def read_rejects(file: Path) -> Iterator[Reject]:

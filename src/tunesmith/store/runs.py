@@ -116,7 +116,10 @@ class Runs(Database):
         return self._read(lambda session: [_experiment(r) for r in session.scalars(statement)])
 
     def run(self, prefix: str) -> Experiment:
-        """The run of this id, or the only one whose id begins so; StoreError otherwise."""
+        """The run of this id, the only one whose id begins so, or the last of a recipe's name.
+
+        StoreError where there is none, or where several ids begin so.
+        """
 
         def question(session: Session) -> Experiment:
             exact = session.get(ExperimentRow, prefix)
@@ -132,8 +135,17 @@ class Runs(Database):
             if len(found) == 1:
                 return _experiment(found[0])
             if not found:
+                last = session.scalars(
+                    select(ExperimentRow)
+                    .where(ExperimentRow.recipe == prefix)
+                    .order_by(ExperimentRow.id.desc())
+                    .limit(1)
+                ).first()
+                if last is not None:
+                    return _experiment(last)
                 raise StoreError(
-                    f"no run begins with {prefix!r} in {self.place}",
+                    f"no run begins with {prefix!r}, and no recipe of that name was run, "
+                    f"in {self.place}",
                     hint="`tunesmith runs` lists them; --home chooses another store",
                 )
             names = ", ".join(row.id for row in found[:5]) + (", …" if len(found) > 5 else "")
