@@ -55,8 +55,8 @@ def within(examples: Sequence[Example], lengths: Sequence[int], longest: int) ->
         overlong=tuple(
             Reject(
                 e.place,
-                f"{n} tokens with its answer, over training.max_length ({longest})",
-                {"prompt": e.messages[-1].content, "target": e.target, "label": e.label},
+                f"over training.max_length ({longest} tokens)",
+                {"tokens": n, "prompt": e.messages[-1].content, "target": e.target},
             )
             for e, n in pairs
             if n > longest

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tunesmith.errors import DataError
 from tunesmith.pipeline.context import Context, Desk, Prepared
 from tunesmith.pipeline.identity import data_inputs
+from tunesmith.records import Finding, Reject, Severity
 from tunesmith.store.files import read_quality, read_rejects
 from tunesmith.store.provenance import code_hash
 
@@ -114,21 +115,37 @@ def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[
     rejects = [*cleaned.rejects, *bounded.overlong, *aside]
     write_splits(directory, parts)
     write_rejects(directory / "rejects.jsonl", rejects)
-    extra = crossing(aside)
+    extra = tuple(f for f in (crossing(aside), _overlong(bounded.overlong)) if f is not None)
     quality = replace(
         quality,
+        rejected=quality.rejected + len(bounded.overlong),
+        usable=quality.usable - len(bounded.overlong),
         tokens=_length_facts(bounded.lengths),
-        findings=quality.findings + ((extra,) if extra else ()),
+        findings=quality.findings + extra,
     )
     facts = {
         "quality": asdict(quality),
-        "reject_reasons": dict(Counter(r.reason.split(" (")[0] for r in rejects)),
+        "reject_reasons": dict(Counter(r.reason for r in rejects)),
         "twins": sorted(twins(parts.train, parts.test)),
         "repaired": [repair.place for repair in cleaned.repairs],
         "pins": {s.name: _pin(cleaned.resolved, s.name) for s in sources},
     }
     (directory / "facts.json").write_text(json.dumps(facts, default=str), "utf-8")
     return {"sizes": parts.sizes(), "rejected": len(rejects)}
+
+
+def _overlong(rejects: Sequence[Reject]) -> Finding | None:
+    """What to know of the examples that are too long; None where there are none."""
+    if not rejects:
+        return None
+    return Finding(
+        code="overlong_rows",
+        severity=Severity.WARNING,
+        message=f"{len(rejects):,} examples are {rejects[0].reason} and were set aside",
+        count=len(rejects),
+        examples=tuple(f"{r.place}: {r.row['tokens']} tokens" for r in rejects[:3]),
+        action="Raise training.max_length if they matter; an answer is never cut.",
+    )
 
 
 def _sources(desk: Desk) -> list[Source]:

@@ -55,12 +55,16 @@ def show_run(home: Path, prefix: str) -> RunRecord:
 
 
 def remove_run(home: Path, prefix: str) -> Experiment:
-    """Forget one run, and delete its directory; artefacts stay, other runs may stand on them."""
+    """Forget one run; delete its directory, and the artefacts that no other run stands on."""
     from tunesmith.store.store import Store
 
     with Store.open(store_of(home)) as store:
-        gone = store.remove_run(store.run(prefix).id)
-    shutil.rmtree(gone.directory, ignore_errors=True)
+        run_id = store.run(prefix).id
+        stood_on = {artefact.directory for artefact in store.artefacts(run_id)}
+        gone = store.remove_run(run_id)
+        kept = {a.directory for run in store.runs() for a in store.artefacts(run.id)}
+    for directory in (gone.directory, *(stood_on - kept)):
+        shutil.rmtree(directory, ignore_errors=True)
     return gone
 
 

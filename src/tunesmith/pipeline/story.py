@@ -27,6 +27,7 @@ from tunesmith.store.provenance import command_line, git_state, versions
 if TYPE_CHECKING:
     from tunesmith.config import Resolved
     from tunesmith.store.store import Store
+    from tunesmith.tasks.base import Task
 
 
 def run_recipe(
@@ -51,7 +52,7 @@ def run_recipe(
     task = get_task(recipe.task, recipe.task_options)
     with Store.open(store_of(home)) as store:
         hardware = find_hardware()
-        run = _begin(store, resolved, home, hardware, resume=resume)
+        run = _begin(store, resolved, task, home, hardware, resume=resume)
         context = Context(
             resolved=resolved,
             task=task,
@@ -132,7 +133,7 @@ def _story(context: Context) -> Finished:
 
 
 def _begin(
-    store: Store, resolved: Resolved, home: Path, hardware: Hardware, *, resume: bool
+    store: Store, resolved: Resolved, task: Task, home: Path, hardware: Hardware, *, resume: bool
 ) -> Run:
     """A new run, or the recipe's last unfinished one."""
     from tunesmith.store.nouns import Provenance, Status
@@ -162,7 +163,7 @@ def _begin(
             command=command_line(),
             git_revision=revision,
             git_dirty=dirty,
-            versions=versions(),
+            versions=versions() | ({"judge": task.judge} if task.judge else {}),
             hardware=asdict(hardware),
             seed=recipe.seed,
         ),

@@ -70,6 +70,7 @@ def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, A
     curves = evidence.curves(facts)
     wishes: Mapping[str, Any] = facts.experiment.resolved.get("report") or {}
     return {
+        "judge": facts.experiment.provenance.versions.get("judge", ""),
         "title": wishes.get("title") or facts.experiment.recipe,
         "experiment": facts.experiment,
         "variants": facts.variants,
