@@ -32,7 +32,7 @@ from tunesmith.records import (
     TrainingStep,
     Verdict,
 )
-from tunesmith.store.home import default_home
+from tunesmith.store.home import home_of
 from tunesmith.store.nouns import (
     KEPT_REJECTS,
     Dataset,
@@ -311,7 +311,7 @@ def test_what_belongs_to_no_run_is_refused(store: Store) -> None:
 
 def test_home_is_what_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TUNESMITH_HOME", str(tmp_path))
-    assert default_home() == tmp_path
+    assert home_of(None) == tmp_path
     monkeypatch.delenv("TUNESMITH_HOME")
-    assert default_home().name == "tunesmith"
-    assert default_home().is_absolute()
+    assert home_of(None).name == "tunesmith"
+    assert home_of(None).is_absolute()

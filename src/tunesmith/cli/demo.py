@@ -26,9 +26,9 @@ def demo(
     Example: `tunesmith demo`, then open the report it names.
     """
     from tunesmith.config import load_recipe
-    from tunesmith.pipeline import default_home, run_recipe
+    from tunesmith.pipeline import home_of, run_recipe
 
     resolved = load_recipe(recipe, sets=sets or ())
     with Watch() as watch:
-        finished = run_recipe(resolved, home=home or default_home(), listener=watch)
+        finished = run_recipe(resolved, home=home_of(home), listener=watch)
     show_finished(finished, as_json=as_json)

@@ -14,9 +14,9 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 
     Examples: `tunesmith doctor`, `tunesmith doctor --json`.
     """
-    from tunesmith.pipeline import default_home, examine_machine
+    from tunesmith.pipeline import examine_machine, home_of
 
-    checks = examine_machine(home or default_home())
+    checks = examine_machine(home_of(home))
     if as_json:
         print_json({check.name: {"value": check.value, "note": check.note} for check in checks})
         return

@@ -16,7 +16,8 @@ Home = Annotated[
         "--home",
         metavar="DIR",
         envvar="TUNESMITH_HOME",
-        help="Where the store, the artefacts and the runs live.",
+        help="Where the store, the artefacts and the runs live. TUNESMITH_STORE, a SQLAlchemy URL, "
+        "puts the store alone elsewhere.",
     ),
 ]
 Sets = Annotated[

@@ -31,7 +31,7 @@ def plan(
     """
     from tunesmith.config import load_recipe
     from tunesmith.errors import ConfigError
-    from tunesmith.pipeline import default_home, plan_recipe
+    from tunesmith.pipeline import home_of, plan_recipe
 
     resolved = load_recipe(recipe, sets=sets or (), profile=profile)
     methods = resolved.recipe.methods
@@ -41,7 +41,7 @@ def plan(
             f"the recipe has no method {chosen!r}", hint=f"it has {', '.join(methods)}"
         )
     with Watch() as watch:
-        found = plan_recipe(resolved, home=home or default_home(), listener=watch)[chosen]
+        found = plan_recipe(resolved, home=home_of(home), listener=watch)[chosen]
     if as_json:
         print_json(
             {

@@ -42,14 +42,14 @@ def run(
     `tunesmith run my.yaml --dry-run`.
     """
     from tunesmith.config import load_recipe
-    from tunesmith.pipeline import default_home, run_recipe
+    from tunesmith.pipeline import home_of, run_recipe
 
     resolved = load_recipe(recipe, sets=sets or (), profile=profile)
     if dry_run:
         _show_values(resolved, as_json=as_json)
         return
     with Watch() as watch:
-        finished = run_recipe(resolved, home=home or default_home(), listener=watch, resume=resume)
+        finished = run_recipe(resolved, home=home_of(home), listener=watch, resume=resume)
     show_finished(finished, as_json=as_json)
 
 

@@ -28,11 +28,11 @@ RunId = Annotated[
 @verb
 def every(context: typer.Context, home: Home = None, as_json: Json = False) -> None:
     """List every run, the newest first."""
-    from tunesmith.pipeline import default_home, list_runs
+    from tunesmith.pipeline import home_of, list_runs
 
     if context.invoked_subcommand is not None:
         return
-    found = list_runs(home or default_home())
+    found = list_runs(home_of(home))
     if as_json:
         print_json(
             {
@@ -68,9 +68,9 @@ def show(run: RunId, home: Home = None, as_json: Json = False) -> None:
 
     Example: `tunesmith runs show anecdot` (its last run).
     """
-    from tunesmith.pipeline import default_home, show_run
+    from tunesmith.pipeline import home_of, show_run
 
-    record = show_run(home or default_home(), run)
+    record = show_run(home_of(home), run)
     if as_json:
         print_json(record.summary)
         return
@@ -91,9 +91,9 @@ def remove(run: RunId, home: Home = None, as_json: Json = False) -> None:
 
     Example: `tunesmith runs rm 20261121-093711-anecdot-c4bn`.
     """
-    from tunesmith.pipeline import default_home, remove_run
+    from tunesmith.pipeline import home_of, remove_run
 
-    gone = remove_run(home or default_home(), run)
+    gone = remove_run(home_of(home), run)
     if as_json:
         print_json({"removed": gone.id})
     else:
@@ -114,9 +114,9 @@ def report(
 
     Example: `tunesmith report anecdot --to report.html`.
     """
-    from tunesmith.pipeline import default_home, draw_report
+    from tunesmith.pipeline import draw_report, home_of
 
-    page = draw_report(home or default_home(), run, to)
+    page = draw_report(home_of(home), run, to)
     if as_json:
         print_json({"report": str(page)})
     else:

@@ -38,6 +38,7 @@ class Watch:
         self._tasks: dict[str, TaskID] = {}
         self._began = time.monotonic()
         self._said = 0.0
+        self._begun: dict[str, tuple[int, float]] = {}
 
     def __enter__(self) -> Watch:
         if err.is_terminal:
@@ -72,9 +73,12 @@ class Watch:
             self._bars.update(self._tasks[what], completed=done, total=total, note=note)
             return
         now = time.monotonic()
+        first, began = self._begun.setdefault(what, (done, now))
         if done == total or now - self._said >= PLAIN_PAUSE:
             self._said = now
-            self._print(f"  {escape(what)} {done:,}/{total:,} {escape(note)}".rstrip())
+            pace = (now - began) / (done - first) if done > first else 0.0
+            left = f", {pace * (total - done):,.0f} s left" if pace and done < total else ""
+            self._print(f"  {escape(what)} {done:,}/{total:,} {escape(note)}{left}".rstrip())
 
     def _print(self, line: str) -> None:
         self._bars.console.print(line, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from tunesmith.pipeline.context import BASELINE, Finished, Listener, Silent
 from tunesmith.pipeline.machine import Check, examine_machine
 from tunesmith.pipeline.records import RunRecord, draw_report, list_runs, remove_run, show_run
 from tunesmith.pipeline.story import plan_recipe, run_recipe
-from tunesmith.store.home import default_home
+from tunesmith.store.home import home_of
 
 __all__ = [
     "BASELINE",
@@ -17,9 +17,9 @@ __all__ = [
     "Listener",
     "RunRecord",
     "Silent",
-    "default_home",
     "draw_report",
     "examine_machine",
+    "home_of",
     "list_runs",
     "plain_words",
     "plan_recipe",

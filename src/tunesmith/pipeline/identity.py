@@ -47,6 +47,7 @@ def training_inputs(context: Context, data: Prepared, variant: str) -> Inputs:
     return {
         "data": data.key,
         "base": _model(recipe.model, weights=True),
+        "computed_in": _computed_in(context),
         "four_bit": recipe.four_bit(variant),
         "method": recipe.methods[variant].method,
         "settings": recipe.method_settings(variant).model_dump(exclude={"report_to"}),
@@ -67,6 +68,7 @@ def answers_inputs(
     return {
         "data": data.key,
         "base": _model(context.recipe.model, weights=True),
+        "computed_in": _computed_in(context),
         "four_bit": four_bit,
         "adapter": adapter,
         "decoding": decoding,
@@ -101,10 +103,25 @@ def _model(settings: ModelSettings, *, weights: bool) -> Inputs:
     template = settings.chat_template
     return {
         "settings": settings.model_dump() if weights else {"name": settings.name},
-        "revision": settings.revision,
+        "revision": settings.revision if folder.is_dir() else _commit(settings),
         "files": {f.name: _hash(f) for f in files},
         "chat_template": template and (_hash(Path(template)) if Path(template).is_file() else None),
     }
+
+
+def _commit(settings: ModelSettings) -> str | None:
+    """The commit that a hub model's name and revision stand for just now."""
+    from tunesmith.models.load import load_config
+
+    return getattr(load_config(settings), "_commit_hash", None) or settings.revision
+
+
+def _computed_in(context: Context) -> str:
+    """Number format and device: a home may be shared by machines that differ in them."""
+    from tunesmith.models.load import choose_dtype
+
+    dtype = choose_dtype(context.recipe.model.dtype, context.hardware)
+    return f"{str(dtype).removeprefix('torch.')} on {context.hardware.device}"
 
 
 def _versions() -> dict[str, str]:

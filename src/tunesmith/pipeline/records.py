@@ -60,11 +60,17 @@ def remove_run(home: Path, prefix: str) -> Experiment:
 
     with Store.open(store_of(home)) as store:
         run_id = store.run(prefix).id
+        if not run_id.startswith(prefix):
+            raise StoreError(
+                f"{prefix!r} is no run's id, nor the beginning of one",
+                hint=f"its last run is {run_id}: removing asks for the id itself",
+            )
         stood_on = {artefact.directory for artefact in store.artefacts(run_id)}
         gone = store.remove_run(run_id)
         kept = {a.directory for run in store.runs() for a in store.artefacts(run.id)}
     for directory in (gone.directory, *(stood_on - kept)):
-        shutil.rmtree(directory, ignore_errors=True)
+        if home in directory.parents:  # whatever a store says, nothing outside is touched
+            shutil.rmtree(directory, ignore_errors=True)
     return gone
 
 

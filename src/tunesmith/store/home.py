@@ -9,11 +9,14 @@ ENVIRONMENT = "TUNESMITH_HOME"
 STORE_ENVIRONMENT = "TUNESMITH_STORE"
 
 
-def default_home() -> Path:
-    """`TUNESMITH_HOME`, or the user's data folder for Tunesmith; the folder may not exist yet."""
-    chosen = os.environ.get(ENVIRONMENT)
-    if chosen:
-        return Path(chosen).expanduser()
+def home_of(chosen: Path | None) -> Path:
+    """The folder chosen, `TUNESMITH_HOME`, or the user's data folder for Tunesmith; absolute.
+
+    It may not exist yet. Places are written into the store, and must be found from anywhere.
+    """
+    told = chosen or os.environ.get(ENVIRONMENT)
+    if told:
+        return Path(told).expanduser().resolve()
     from platformdirs import user_data_path
 
     return user_data_path("tunesmith")

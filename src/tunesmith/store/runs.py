@@ -80,11 +80,7 @@ class Runs(Database):
 
         def change(session: Session) -> Run:
             row = self._row(session, run_id)
-            if row.status == Status.RUNNING.value and _alive(row.process):
-                raise StoreError(
-                    f"run {run_id} is under way in process {row.process.rpartition(':')[2]}",
-                    hint="wait for it, or end that process first",
-                )
+            _must_rest(row)
             row.status = Status.RUNNING.value
             row.resumed = datetime.now(UTC)
             row.finished = None
@@ -156,10 +152,15 @@ class Runs(Database):
         return self._read(question)
 
     def remove_run(self, run_id: str) -> Experiment:
-        """Forget a run with everything that belongs to it; files stay, the caller removes them."""
+        """Forget a run with everything that belongs to it; files stay, the caller removes them.
+
+        StoreError where it is under way.
+        """
 
         def change(session: Session) -> Experiment:
-            experiment = _experiment(self._row(session, run_id))
+            row = self._row(session, run_id)
+            _must_rest(row)
+            experiment = _experiment(row)
             session.execute(delete(ExperimentRow).where(ExperimentRow.id == run_id))
             used = select(TestExampleRow.example_id).where(
                 TestExampleRow.example_id == ExampleRow.id
@@ -211,6 +212,15 @@ class Runs(Database):
         if row is None:
             raise StoreError(f"no run {run_id} in {self.place}", hint="`tunesmith runs` lists them")
         return row
+
+
+def _must_rest(row: ExperimentRow) -> None:
+    """StoreError where the run is under way in a process that lives."""
+    if row.status == Status.RUNNING.value and _alive(row.process):
+        raise StoreError(
+            f"run {row.id} is under way in process {row.process.rpartition(':')[2]}",
+            hint="wait for it, or end that process first",
+        )
 
 
 def _this_process() -> str:
