@@ -186,6 +186,9 @@ def test_identical_answers_are_equivalent_only_within_what_so_many_show() -> Non
     few = [1.0, 0.0] * 5
     assert two(few, few, replace(QUICK, margin=0.05)).verdict is Verdict.NO_EVIDENCE
     assert two(few, few).needed is None
+    unlike = [0.0, *few[1:]]
+    assert "The two differ on only 1 example." in two(few, unlike).caveats
+    assert "On no example does the score of one differ from the other's." in two(few, few).caveats
 
 
 def test_a_difference_within_the_margin_may_be_real_and_says_so() -> None:
@@ -202,14 +205,30 @@ def test_p_values_are_holms_over_the_family_of_pairs() -> None:
         name: scored("exact", rng.random(n) < right, ids(n))
         for name, right in (("baseline", 0.4), ("majority", 0.45), ("lora", 0.6), ("qlora", 0.58))
     }
-    found = [c for c in compare(variants, questions(n), EXACT, QUICK, slices=()) if c.primary]
-    assert [(c.a, c.b) for c in found] == pairs(list(variants))
-    assert [c.p_adjusted for c in found] == pytest.approx(holm([c.p for c in found]))
-    assert all(c.p_adjusted >= c.p for c in found)
-    assert {(c.a, c.b) for c in found} == {
-        ("baseline", "majority"), ("baseline", "lora"), ("baseline", "qlora"),
-        ("majority", "lora"), ("majority", "qlora"), ("lora", "qlora"),
+    found = compare(variants, questions(n), EXACT, QUICK, slices=())
+    asked, rest = [[c for c in found if c.primary is primary] for primary in (True, False)]
+    assert {(c.a, c.b) for c in asked} == {
+        ("baseline", "lora"), ("baseline", "qlora"), ("majority", "lora"), ("majority", "qlora"),
+        ("lora", "qlora"),
     }  # fmt: skip
+    assert {(c.a, c.b) for c in rest if c.metric == "exact"} == {("baseline", "majority")}
+    assert {(c.a, c.b) for c in rest if c.metric == "unparsed"} == set(pairs(list(variants)))
+    for family in (asked, rest):
+        assert [c.p_adjusted for c in family] == pytest.approx(holm([c.p for c in family]))
+        assert all(c.p_adjusted >= c.p for c in family)
+
+
+def test_what_the_cheap_baselines_are_worth_costs_the_question_nothing() -> None:
+    """Untuned against cheap is told, and is no part of the question."""
+    n, rng = 120, np.random.default_rng(6)
+    variants = {
+        name: scored("exact", rng.random(n) < right, ids(n))
+        for name, right in (("baseline", 0.4), ("lora", 0.55), ("majority", 0.45))
+    }
+    found = compare(variants, questions(n), EXACT, QUICK, slices=())
+    assert [(c.a, c.b) for c in found if c.primary] == [("baseline", "lora"), ("majority", "lora")]
+    without = {name: variants[name] for name in ("baseline", "majority")}
+    assert not any(c.primary for c in compare(without, questions(n), EXACT, QUICK, slices=()))
 
 
 def test_slices_are_judged_apart_and_say_that_they_are_parts() -> None:
@@ -357,5 +376,12 @@ def test_plain_words_say_n_interval_p_and_the_correction() -> None:
     assert said.startswith("lora is better than baseline: exact 100.0% against 0.0% on the same 30")
     assert "+100.0 percentage points (95 % interval +" in said
     assert "p = 0.030 (corrected for several tests; p = 0.010 alone)" in said
+    alike = plain_words(replace(two([0.0] * 30, [1.0] * 30), p=0.9996, p_adjusted=1.0))
+    assert "p = 1.000" in alike
+    assert "corrected" not in alike
+    small = replace(two([0.0] * 30, [1.0] * 30), caveats=("Only 30 test examples.",))
+    assert plain_words(small, caveats=True) == f"{plain_words(small)} Only 30 test examples."
+    assert "(90 % interval +" in plain_words(small, confidence=0.9)
+    assert "(90 % interval +" in str(comparison_json(small, confidence=0.9)["words"])
     worse = plain_words(two([0.9, 0.8, 0.7] * 10, [0.1, 0.2, 0.3] * 10, metric="f1"))
     assert worse.startswith("lora is worse than baseline: f1 0.200 against 0.800")

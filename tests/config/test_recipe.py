@@ -178,7 +178,6 @@ def test_anchors_and_merges_work_and_own_keys_win(read: Read) -> None:
         ("max_seq_length: 99", "training.max_length", 99, "training.max_length now"),
         ("bf16: true", "model.dtype", "bfloat16", "model.dtype: bfloat16 now"),
         ("bf16: 'True'", "model.dtype", "bfloat16", "model.dtype: bfloat16 now"),
-        ("fp16: true", "model.dtype", "float16", "model.dtype: float16 now"),
         ("fp16: false", "model.dtype", "auto", "says nothing here"),
         ("bf16: auto", "model.dtype", "auto", "model.dtype: auto"),
         ("group_by_length: true", "training.packing", "auto", "left out"),

@@ -46,9 +46,14 @@ VALUES = [
     ("training: {lora_r: 2.5}", "training.lora_r", "(got 2.5)"),
     ("training: {learning_rate: .inf}", "training.learning_rate", "finite"),
     ("training: {learning_rate: .nan}", "training.learning_rate", "nan"),
-    ("training: 3", "line 6: training", "dictionary"),
-    ("methods: [lora]", "line 6: methods", "dictionary"),
-    ("seed: -1", "line 6: seed", "greater than or equal to 0"),
+    ("training: 3", "line 6: training", "must hold keys and values (got 3)"),
+    ("methods: [lora]", "line 6: methods", "must hold keys and values"),
+    ("model: [a]", "line 6: model: ", "must hold keys and values"),
+    ("task_options: 1", "line 6: task_options", "must hold keys and values"),
+    ("seed: x", "line 6: seed: ", "must be a whole number (got 'x')"),
+    ("model: {load_in_4bit: 3}", "model.load_in_4bit: ", "must be true or false (got 3)"),
+    ("model: {name: 3}", "line 6: model.name: ", "must be text (got 3)"),
+    ("seed: -1", "line 6: seed", "must be greater than or equal to 0"),
     ("methods:\n  lora: {training: {lora_r: -1}}", "line 7: methods.lora.training.lora_r", "-1"),
     ("methods: {baseline: {method: lora}}", "methods.baseline", "belongs to a baseline"),
     ("methods: {grit: {}}", "methods.grit: says no method", "lora or qlora"),
@@ -91,6 +96,36 @@ def test_a_misspelt_choice_gets_the_nearest_one(read: Read) -> None:
     with pytest.raises(ConfigError, match=r"methods\.mine\.method") as caught:
         read("methods: {mine: {method: qlorra}}")
     assert "did you mean qlora?" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "line"), [("model: {dtype: float16}", 6), ("training:\n  fp16: true", 7)]
+)
+def test_training_in_float16_is_refused_and_answering_is_not(
+    read: Read, body: str, line: int
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(body)
+    start = f"mine.yaml, line {line}: model.dtype: float16 is for answering alone"
+    assert caught.value.message.startswith(start)
+    assert "set bfloat16" in caught.value.message
+    assert read(f"{body}\nmethods: {{}}").recipe.model.dtype == "float16"
+    with pytest.raises(ConfigError, match=r"^--set: model\.dtype: float16"):
+        read(sets=["model.dtype=float16"])
+
+
+def test_both_half_precisions_in_one_file_are_refused_with_both_lines(read: Read) -> None:
+    message = r"^mine\.yaml, line 8: training.bf16 and training.fp16 \(line 7\) are both set"
+    with pytest.raises(ConfigError, match=message) as caught:
+        read('training:\n  fp16: "true"\n  bf16: "yes"\n')
+    assert "keep one" in caught.value.hint
+    with pytest.raises(ConfigError, match=r"^mine\.yaml, profile t4: training.bf16 and "):
+        read("profiles: {t4: {training: {fp16: true, bf16: true}}}", profile="t4")
+    # What both tools write who leave it open, and a stronger word, are no contradiction.
+    for harmless in ("{fp16: auto, bf16: auto}", "{fp16: false, bf16: true}"):
+        read(f"training: {harmless}")
+    stronger = read("training: {bf16: true}", sets=["model.dtype=float32"])
+    assert stronger.recipe.model.dtype == "float32"
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,9 @@ def test_every_figure_on_made_up_rows(tmp_path: Path) -> None:
     written = Counter(row["expected_response"] for row in rows)
     assert quality.rows == 300
     assert quality.usable + quality.rejected == 300
-    assert quality.unknown_labels == {"maybe": written["maybe"], "None": written[None]}
+    assert quality.unknown_labels == {"maybe": written["maybe"]}
+    missing = next(f for f in quality.findings if "the label is missing" in f.message)
+    assert missing.count == written[None]
     assert quality.repaired_labels == {"FULL": written["FULL"], "reject": written["reject"]}
     assert quality.duplicate_prompts == 300 - len({(r["permissions"], r["query"]) for r in rows})
     assert quality.contradicting_prompts == sum(len(seen) > 1 for seen in labelled.values())

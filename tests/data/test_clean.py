@@ -154,6 +154,36 @@ def test_no_usable_row_is_an_error_that_helps(tmp_path: Path) -> None:
         clean([Source("s", str(header_only))], TEXT)
 
 
+def test_rows_of_unknown_labels_are_told_the_known_ones(tmp_path: Path) -> None:
+    five = [decision(f"Show {n}", "approve_budget") for n in range(5)]
+    with pytest.raises(DataError, match=r"5 of them: unknown label 'approve_budget'") as caught:
+        clean([write(tmp_path, five)], DECISION)
+    assert caught.value.hint.startswith(
+        "The labels of access_decision are full, partial, rejected; "
+        "it also takes reject (for rejected). Rename them"
+    )
+    # Where each row has a label of its own, no reason is common, and it is the labels all the same.
+    each = [decision("Show", f"label {n}") for n in range(5)]
+    with pytest.raises(DataError, match="none of 6 rows") as caught:
+        clean([write(tmp_path, [*each, "{"])], DECISION)
+    assert "The labels of access_decision are" in caught.value.hint
+
+
+def test_a_null_label_is_missing_and_a_label_none_is_unknown(tmp_path: Path) -> None:
+    lines = [decision("Show", None), decision("Edit", "None"), decision("Show", "full")]
+    cleaned = clean([write(tmp_path, lines)], DECISION)
+    assert [r.reason for r in cleaned.rejects] == [
+        "the label is missing: its value is null",
+        "unknown label 'None'",
+    ]
+    assert cleaned.unknown_labels == {"None": 1}
+    # Its prompt was seen all the same.
+    assert cleaned.aside_keys[0] == ("rows.jsonl:1", cleaned.prompt_keys[0])
+    with pytest.raises(DataError, match="2 of them: the label is missing") as caught:
+        clean([write(tmp_path, [lines[0]] * 2)], DECISION)
+    assert "full, partial, rejected" in caught.value.hint
+
+
 def test_rejects_are_written_as_they_stood(tmp_path: Path) -> None:
     lines: list[str | bytes] = [
         qa("Why?", "So"),

@@ -233,6 +233,34 @@ def test_utf_16_and_packed_files_are_named(tmp_path: Path) -> None:
     assert "no reader" in refused(tmp_path / "c.xlsx")
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json", "a.tsv"])
+@pytest.mark.parametrize(
+    ("head", "byte"),
+    [
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "byte 0x00 at 8"),
+        (b"prompt,completion\n\x00,x\n", "byte 0x00 at 18"),
+        ("prompt,completion\nx,y\n".encode("utf-16-le"), "byte 0x00 at 1"),
+        (b"\x80\x03}q\x01x", "byte 0x03 at 1"),
+    ],
+)
+def test_what_is_no_text_is_told_with_the_byte(
+    tmp_path: Path, name: str, head: bytes, byte: str
+) -> None:
+    (tmp_path / name).write_bytes(head)
+    ending = name.partition(".")[2]
+    assert f"{name}: this is no text ({byte}), not {ending}. Check" in refused(tmp_path / name)
+
+
+def test_text_with_a_bad_byte_or_cut_in_a_character_stays_text(tmp_path: Path) -> None:
+    for number, text in enumerate([b"x,y\ncaf\xe9,2\n3,4\n", b"x,y\n1,a\x1bb\n3,4\n"]):
+        (tmp_path / f"{number}.csv").write_bytes(text)
+        assert rows(tmp_path / f"{number}.csv")[1].row == {"x": "3", "y": "4"}
+    long = "x,y\n\x1b," + "é" * 600 + "\n"  # the 512th byte lies within a character
+    for shift in ("", "a"):
+        (tmp_path / "long.csv").write_text(shift + long, encoding="utf-8")
+        assert len(rows(tmp_path / "long.csv")) == 1
+
+
 def test_a_parquet_with_broken_text_loses_only_that_row(tmp_path: Path) -> None:
     text = pa.array([b"fine", b"caf\xe9", b"well"], pa.binary()).view(pa.string())
     pq.write_table(pa.table({"x": text}), tmp_path / "a.parquet")

@@ -119,10 +119,20 @@ def test_each_broken_folder_is_named_with_a_remedy(
     assert "\n" not in caught.value.message
 
 
-def test_a_folder_that_does_not_exist_is_named() -> None:
-    with pytest.raises(ModelError, match="no/such/folder") as caught:
-        load_renderer(settings_for(Path("no/such/folder")))
-    assert "check the name" in caught.value.hint
+@pytest.mark.parametrize("name", ["no/such/folder", "./folder", "/nowhere/x", "~/no-such-model/"])
+@pytest.mark.parametrize("read", [load_renderer, model_facts])
+def test_a_folder_that_does_not_exist_is_named(
+    name: str, read: Callable[[ModelSettings], object]
+) -> None:
+    with pytest.raises(ModelError, match=r"^model\.name: no such folder: .*(folder|x|model)") as it:
+        read(ModelSettings.model_validate({"name": name}))
+    assert "owner/name" in it.value.hint
+
+
+def test_a_file_is_no_model_folder(base_folder: Path) -> None:
+    with pytest.raises(ModelError, match=r"config\.json is a file, not a model folder") as caught:
+        load_renderer(settings_for(base_folder / "config.json"))
+    assert "give the folder" in caught.value.hint
 
 
 def test_four_bits_where_there_are_none_is_refused_with_a_remedy(base_folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -188,10 +189,51 @@ def test_nothing_to_train_on_and_too_long_an_example_are_refused(
 def test_target_modules_that_do_not_exist_are_refused_with_a_remedy(
     loaded: Loaded, tmp_path: Path, encoded: list[Encoded], settings: TrainingSettings
 ) -> None:
-    with pytest.raises(ModelError, match="no adapter can be put on this model") as caught:
-        run(loaded, encoded, settings, tmp_path, target_modules=("c_attn",))
-    assert "all-linear" in caught.value.hint
-    run(loaded, encoded, settings, tmp_path, max_steps=1)
+    with pytest.raises(ConfigError, match=r"no module named c_attn, v_prj$") as caught:
+        run(loaded, encoded, settings, tmp_path, target_modules=("q_proj", "c_attn", "v_prj"))
+    assert caught.value.hint == (
+        "did you mean v_proj? its layers are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "
+        'down_proj; "all-linear" takes every one'
+    )
+    with pytest.raises(ModelError, match="no adapter can be put on this model") as refused:
+        run(loaded, encoded, settings, tmp_path, target_modules=("mlp",))
+    assert "all-linear" in refused.value.hint
+    deep = ("layers.1.mlp.up_proj", "q_proj")
+    adapter, _, _ = run(loaded, encoded, settings, tmp_path, target_modules=deep, max_steps=1)
+    adapted = {name.split(".lora_")[0].partition("layers.")[2] for name in weights(adapter)}
+    assert adapted == {"0.self_attn.q_proj", "1.self_attn.q_proj", "1.mlp.up_proj"}
+
+
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_training_and_loading_an_adapter_warn_of_nothing(
+    loaded: Loaded,
+    tmp_path: Path,
+    encoded: list[Encoded],
+    settings: TrainingSettings,
+    checkpointing: bool,
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adapter, _, _ = run(
+            loaded,
+            encoded,
+            settings,
+            tmp_path,
+            validation=encoded[:2],
+            max_steps=2,
+            gradient_checkpointing=checkpointing,
+        )
+        with_adapter(loaded, adapter.directory)
+
+
+def test_training_in_float16_is_refused_with_a_remedy(
+    base_folder: Path, tmp_path: Path, encoded: list[Encoded], settings: TrainingSettings
+) -> None:
+    half = load_base(base_folder, dtype="float16")
+    with pytest.raises(ConfigError, match="float16 is not offered") as caught:
+        run(half, encoded, settings, tmp_path)
+    assert "bfloat16" in caught.value.hint
+    assert torch.isfinite(logits(half.model, encoded[0])).all()  # answering is
 
 
 def test_an_unknown_method_names_the_known_ones() -> None:

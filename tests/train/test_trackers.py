@@ -57,6 +57,47 @@ def test_a_tracker_that_is_not_installed_is_refused_with_its_extra(tmp_path: Pat
     assert f"tunesmith[{missing[0]}]" in caught.value.hint
 
 
+def test_a_tracker_that_cannot_start_is_said_and_left_out(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "file").write_text("where a folder should be")
+    said: list[str] = []
+    trackers = open_trackers(["tensorboard"], tmp_path / "file", said)
+    trackers.log(step(1))
+    trackers.close()
+    assert len(said) == 1
+    assert said[0].startswith("tensorboard is left out: ")
+
+
+def test_a_tracker_that_fails_later_is_said_once_and_left_out(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    said: list[str] = []
+    trackers = open_trackers(["tensorboard"], tmp_path, said)
+    trackers.log(step(1))
+    # The writer under it is gone, as when the disk is.
+    trackers._open["tensorboard"].writer.file_writer.event_writer.close()
+    trackers.log(step(2))
+    trackers.log(step(3))
+    trackers.close()
+    assert len(said) == 1
+    assert said[0].startswith("tensorboard is left out from step 2 on: ")
+
+
+def test_wandb_without_a_key_is_said_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    said: list[str] = []
+    trackers = open_trackers(["wandb"], tmp_path, said)
+    trackers.log(step(1))
+    trackers.close()
+    assert len(said) == 1
+    assert said[0].startswith("wandb is left out: ")
+
+
 def test_no_tracker_asks_for_nothing(tmp_path: Path) -> None:
     trackers = open_trackers([], tmp_path / "none", [])
     trackers.log(step(1))

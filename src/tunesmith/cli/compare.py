@@ -83,15 +83,16 @@ def show_files(found: FileComparison) -> None:
 
     for c in found.comparisons:
         table = Table(title=f"{c.metric} on the same {c.n:,} examples", title_justify="left")
-        for head in ("answers", "score", "95 % interval", "n"):
+        for head in ("answers", "score", f"{100 * found.confidence:g} % interval", "n"):
             table.add_column(head, justify="left" if head == "answers" else "right")
         for name, e in ((c.a, found.a), (c.b, found.b)):
             ends = f"{e.ci[0]:.3f} to {e.ci[1]:.3f}"
             table.add_row(escape(name), f"{e.value:.3f}", ends, f"{e.n:,}")
         out.print(table)
         colour = COLOURS[c.verdict]
+        words = plain_words(c, confidence=found.confidence, caveats=True)
         out.print(
-            f"[bold {colour}]{c.verdict.value}[/] {escape(plain_words(c))}",
+            f"[bold {colour}]{c.verdict.value}[/] {escape(words)}",
             highlight=False,
             soft_wrap=not out.is_terminal,
         )

@@ -102,7 +102,9 @@ def of_result(
     said = []
     if measured.discordant is not None:
         changed = sum(measured.discordant)
-        if changed < FEW_CHANGED:
+        if not changed:
+            said.append("On no example does the score of one differ from the other's.")
+        elif changed < FEW_CHANGED:
             said.append(f"The two differ on only {_count(changed, 'example')}.")
     claimed = verdict in (Verdict.BETTER, Verdict.WORSE)
     if p_adjusted <= settings.alpha and not claimed:

@@ -66,7 +66,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class FileComparison:
-    """Two files judged: each side's figure on the shared ids, the comparison, who was left out."""
+    """Two files judged: each side's figure on the shared ids, the comparison, who was left out.
+
+    `confidence`: of every interval.
+    """
 
     scorer: str
     a: Estimate
@@ -74,6 +77,7 @@ class FileComparison:
     comparisons: tuple[Comparison, ...]
     only_a: int
     only_b: int
+    confidence: float = 0.95
 
     def to_json(self) -> dict[str, Any]:
         """The contract of `compare --json`, and how many ids stood on one side only."""
@@ -81,7 +85,9 @@ class FileComparison:
             "scorer": self.scorer,
             "a": _estimate_json(self.a),
             "b": _estimate_json(self.b),
-            "comparisons": [comparison_json(c) for c in self.comparisons],
+            "comparisons": [
+                comparison_json(c, confidence=self.confidence) for c in self.comparisons
+            ],
             "only_a": self.only_a,
             "only_b": self.only_b,
         }
@@ -138,6 +144,7 @@ def compare_files(
         (comparison,),
         only_a,
         only_b,
+        wish.confidence,
     )
 
 

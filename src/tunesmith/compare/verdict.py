@@ -4,10 +4,11 @@ Pairs: the baseline against each other variant; each trained variant against eac
 each trained variant against each trained one after it.
 
 Families:
-1. *The question*: the primary metric on all rows, over all pairs. Holm holds the chance of any
-   false claim in it at alpha.
-2. *The other metrics* on all rows, over all pairs: one family of their own, Holm again. They are
-   asked once the primary one is answered, and do not make that answer dearer.
+1. *The question*: the primary metric on all rows, over the pairs with a trained variant. Holm holds
+   the chance of any false claim in it at alpha.
+2. *The rest* on all rows: the other metrics over all pairs, and what no one asked of the primary
+   one, the baseline against the cheap ones. One family of their own, Holm again: they are asked
+   once the question is answered, and do not make that answer dearer.
 3. *The slices*: the primary metric on every slice, over all pairs, Holm once more; each carries a
    caveat that says of how many tests it is one.
 
@@ -73,7 +74,7 @@ def compare(
     slices: Sequence[str] = ("source",),
     cheap: frozenset[str] = CHEAP,
 ) -> list[Comparison]:
-    """Judge all pairs of `variants`, the question first, then the other metrics, then slices.
+    """Judge all pairs of `variants`, the question first, then the rest, then slices.
 
     `twins`: ids of examples whose prompt stands in training; `slices`: keys of Example.meta;
     `cheap`: names of variants that need no model. The families are in the module's docstring.
@@ -83,8 +84,9 @@ def compare(
     known = weaknesses or Weaknesses()
     wanted = pairs(list(variants), cheap)
     primary, *others = facts.names()
-    question = [Question(pair, primary) for pair in wanted]
-    further = [Question(pair, metric) for metric in others for pair in wanted]
+    question = [Question(pair, primary) for pair in wanted if pair[1] not in cheap]
+    further = [Question(pair, primary) for pair in wanted if pair[1] in cheap]
+    further += [Question(pair, metric) for metric in others for pair in wanted]
     sliced = [
         Question(pair, primary, part)
         for part in board.slices

@@ -9,8 +9,8 @@ from tunesmith.compare.facts import ALL
 from tunesmith.records import Comparison, Verdict
 
 
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
-    """The contract of `run --json` and `compare --json`; what is not finite is null."""
+def comparison_json(comparison: Comparison, *, confidence: float = 0.95) -> dict[str, Any]:
+    """The contract of `compare --json`; what is not finite is null. `confidence`: of `ci`."""
     c = comparison
     return {
         "metric": c.metric,
@@ -33,7 +33,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "discordant": None if c.discordant is None else list(c.discordant),
         "primary": c.primary,
         "caveats": list(c.caveats),
-        "words": plain_words(c),
+        "words": plain_words(c, confidence=confidence),
     }
 
 
@@ -41,10 +41,11 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def plain_words(comparison: Comparison, *, confidence: float = 0.95) -> str:
+def plain_words(comparison: Comparison, *, confidence: float = 0.95, caveats: bool = False) -> str:
     """The verdict for anyone: what, on how many examples, how surely, what it could have missed.
 
-    `confidence`: of the comparison's interval, as `CompareSettings` had it.
+    `confidence`: of the comparison's interval, as `CompareSettings` had it; `caveats`: name what
+    weakens it, too, where nothing beside the sentence does.
     """
     c = comparison
     where = "" if c.slice == ALL else f" ({c.slice})"
@@ -70,7 +71,7 @@ def plain_words(comparison: Comparison, *, confidence: float = 0.95) -> str:
             f"There is no evidence that {c.b} differs from {c.a}: {values} {on}, {evidence}."
             f" {_missed(c, share)}"
         )
-    return " ".join([said, *c.caveats])
+    return " ".join([said, *c.caveats]) if caveats else said
 
 
 def _missed(c: Comparison, share: bool) -> str:
@@ -102,9 +103,10 @@ def _interval(c: Comparison, share: bool) -> str:
 
 
 def _tested(c: Comparison) -> str:
-    if c.p_adjusted == c.p:
-        return _p(c.p)
-    return f"{_p(c.p_adjusted)} (corrected for several tests; {_p(c.p)} alone)"
+    alone, corrected = _p(c.p), _p(c.p_adjusted)
+    if alone == corrected:
+        return corrected
+    return f"{corrected} (corrected for several tests; {alone} alone)"
 
 
 def _p(p: float) -> str:

@@ -16,6 +16,21 @@ from tunesmith.errors import ConfigError
 
 OriginKind = Literal["recipe", "profile", "set", "translated", "default"]
 
+# pydantic's kinds of complaint about a type, in words that a recipe's owner knows.
+_PLAINLY: Mapping[str, str] = {
+    "model_type": "must hold keys and values",
+    "dict_type": "must hold keys and values",
+    "tuple_type": "must be a list",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -51,9 +66,10 @@ def explain(
         return _unknown(where, dotted)
     if first["type"] == "missing":
         return ConfigError(f"{where}{dotted} is missing", hint=_describe(dotted))
-    message = first["msg"].removeprefix("Value error, ")
-    if not dotted and (named := re.match(r"methods\.[\w-]+", message)):
-        dotted = named.group()  # said of the whole recipe, but meant of one variant
+    message = _PLAINLY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    message = re.sub(r"^Input should be", "must be", message)
+    if not dotted and (named := re.match(r"methods\.[\w-]+|model\.dtype", message)):
+        dotted = named.group()  # said of the whole recipe, but meant of one key
         where = _where(name, origins, dotted)
         message = message.removeprefix(dotted).lstrip(": ")
     given = first.get("input")

@@ -7,7 +7,7 @@ ratio as a `warmup_steps` below 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,16 @@ def translate(key: str, value: Any) -> Meant | None:
     if key == "training.max_steps" and value == -1:
         return Meant(key, None, f"{key}: -1 is no limit; left out")
     return _precision(key, value) if key in PRECISION else None
+
+
+def contradiction(leaves: Iterable[tuple[str, Any]]) -> tuple[str, str] | None:
+    """The two keys of one file that ask for both half precisions, which nobody can mean."""
+    asked = [
+        key
+        for key, value in leaves
+        if key in PRECISION and (meant := _precision(key, value)).key and meant.value != "auto"
+    ]
+    return (asked[0], asked[1]) if len(asked) > 1 else None
 
 
 def _precision(key: str, value: Any) -> Meant:

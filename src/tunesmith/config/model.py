@@ -245,6 +245,15 @@ class Recipe(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _trainable_type(self) -> Recipe:
+        if self.methods and self.model.dtype == "float16":
+            raise ValueError(
+                "model.dtype: float16 is for answering alone, small gradients become zero in it; "
+                "to train set bfloat16, float32 or auto (with load_in_4bit, too)"
+            )
+        return self
+
     def method_settings(self, variant: str) -> TrainingSettings:
         """The training settings of one variant: `training`, and its own over them."""
         merged = self.training.model_dump() | dict(self.methods[variant].training)

@@ -163,6 +163,7 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def _merge_lines(
     draft: _Draft, values: dict[str, Any], lines: Mapping[str, int], note: str
 ) -> None:
+    _check_precision(values, note or draft.name, lines)
     for dotted, value in _leaves(values):
         if dotted.partition(".")[0] == "profiles":
             continue
@@ -176,11 +177,26 @@ def _merge_lines(
     draft.profiles.update(profiles)
 
 
+def _check_precision(values: Mapping[str, Any], where: str, lines: Mapping[str, int]) -> None:
+    """Refuse fp16 beside bf16: each becomes model.dtype, and the later would win unsaid."""
+    both = legacy.contradiction(_leaves(values))
+    if both is None:
+        return
+    first, second = both
+    line = f", line {lines[second]}" if second in lines else ""
+    other = f" (line {lines[first]})" if first in lines else ""
+    raise ConfigError(
+        f"{where}{line}: {second} and {first}{other} are both set",
+        hint="keep one: training.bf16, or model.dtype",
+    )
+
+
 def _merge(draft: _Draft, values: Any, origin: Origin) -> None:
     if not isinstance(values, dict):
         raise ConfigError(
             f"profile {origin.note} holds no mapping", hint="write keys and values under it"
         )
+    _check_precision(values, f"{draft.name}, profile {origin.note}", {})
     for dotted, value in _leaves(values):
         _say(draft, dotted, value, origin)
 

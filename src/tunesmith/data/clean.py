@@ -33,6 +33,7 @@ from tunesmith.records import Example, Reject
 from tunesmith.tasks.base import Task
 
 TokenLengths = Callable[[Sequence[Example]], list[int]]  # tokens of prompt and answer, rendered
+NULL_LABEL = "the label is missing: its value is null"
 ASKED_AT_ONCE = 1024  # examples given to a TokenLengths function in one call
 
 
@@ -125,7 +126,7 @@ def clean(
         shape, rows = _look_ahead(read_rows(pinned, named), source, task)
         shapes[source.name] = shape
         for raw in rows:
-            tray.put(raw.place, to_example(raw, task, shape, source))
+            tray.put(raw.place, _null_told(to_example(raw, task, shape, source)))
     cleaned = Cleaned(
         rows=len(tray.examples) + len(tray.rejects),
         examples=tuple(tray.examples),
@@ -139,7 +140,7 @@ def clean(
         resolved=tuple(resolved),
         max_length=max_length,
     )
-    _check_usable(cleaned, sources)
+    _check_usable(cleaned, sources, task)
     if token_lengths is None:
         return cleaned
     measured = _measured(cleaned, token_lengths)
@@ -183,21 +184,43 @@ def _look_ahead(
     return shape, chain(first, rows)
 
 
-def _check_usable(cleaned: Cleaned, sources: Sequence[Source]) -> None:
+def _null_told(shaped: Shaped) -> Shaped:
+    """A label that is null is missing; no label of the spelling 'None' is unknown."""
+    if shaped.unknown != "None" or shaped.reject is None:
+        return shaped
+    values = shaped.reject.row.values()
+    if "None" in values or not any(value is None for value in values):
+        return shaped
+    return shaped._replace(reject=replace(shaped.reject, reason=NULL_LABEL), unknown=None)
+
+
+def _check_usable(cleaned: Cleaned, sources: Sequence[Source], task: Task) -> None:
     if cleaned.examples:
         return
     names = ", ".join(str(source.path) for source in sources)
     if not cleaned.rejects:
         raise DataError(f"{names}: no rows.", hint="Check that these are the files you meant.")
-    first = cleaned.rejects[0]
     reasons = Counter(reject.reason for reject in cleaned.rejects).most_common(1)[0]
-    columns = ", ".join(str(c) for c in list(first.row)[:12])
+    first = next(reject for reject in cleaned.rejects if reject.reason == reasons[0])
     raise DataError(
         f"{names}: none of {cleaned.rows} rows is usable; {reasons[1]} of them: {reasons[0]} "
         f"({first.place}).",
-        hint=(f"The columns are {columns}; map them with fields, or name " if columns else "Name ")
-        + "the task that the data is for (--task).",
+        hint=_remedy(cleaned, reasons[0], first, task),
     )
+
+
+def _remedy(cleaned: Cleaned, reason: str, first: Reject, task: Task) -> str:
+    """What to do where every row was set aside: about labels, or about columns."""
+    if sum(cleaned.unknown_labels.values()) * 2 > cleaned.rows or reason == NULL_LABEL:
+        aliases = ", ".join(f"{alias} (for {label})" for alias, label in task.aliases.items())
+        return (
+            f"The labels of {task.name} are {', '.join(task.labels)}"
+            + (f"; it also takes {aliases}" if aliases else "")
+            + ". Rename them in the source, or write a task with labels of your own (--task)."
+        )
+    columns = ", ".join(str(c) for c in list(first.row)[:12])
+    known = f"The columns are {columns}; map them with fields, or name " if columns else "Name "
+    return known + "the task that the data is for (--task)."
 
 
 def _measured(cleaned: Cleaned, token_lengths: TokenLengths) -> Cleaned:

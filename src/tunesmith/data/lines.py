@@ -7,6 +7,7 @@ resume at, is a DataError.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import json
@@ -20,6 +21,7 @@ from tunesmith.errors import DataError
 
 BOM = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+CONTROL = frozenset(range(32)) - set(b"\t\n\v\f\r\x1a")  # bytes that text does not hold
 LONGEST_FIELD = 2**31 - 1  # characters in one CSV field; the standard library's default is 131,072
 DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t",)}
 
@@ -141,6 +143,23 @@ def open_text(path: Path) -> IO[bytes] | gzip.GzipFile:
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rb")
     return path.open("rb")
+
+
+def no_text(head: bytes) -> int | None:
+    """Where a file's first bytes show that it holds no text, None where they may.
+
+    A NUL is in no text. Another control byte may be one bad line, which is set aside as such; it
+    tells where the bytes are no UTF-8 either. UTF-16, full of NULs, is named by its own error.
+    """
+    if head.startswith(UTF_16):
+        return None
+    if (nul := head.find(0)) >= 0:
+        return nul
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return next((at for at, byte in enumerate(head) if byte in CONTROL), None)
+    return None
 
 
 class _DoubledKeys(dict[str, Any]):

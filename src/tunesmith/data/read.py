@@ -155,6 +155,11 @@ def _look(path: Path) -> None:
     if packed:
         remedy = f"Rename it to {path.name}.gz." if packed == "gzip" else "Unpack it first."
         raise DataError(f"{path}: this is {packed} data, not {ending[1:]}.", hint=remedy)
+    if binary not in columnar.READERS and (at := lines.no_text(head)) is not None:
+        raise DataError(
+            f"{path}: this is no text (byte 0x{head[at]:02x} at {at}), not {ending[1:]}.",
+            hint="Check that it is the file you meant, or export it again as text in UTF-8.",
+        )
 
 
 def _head(path: Path) -> bytes:

@@ -6,6 +6,7 @@ never run, and weights are read from safetensors only.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -56,7 +57,9 @@ class Loaded:
 
 def base_path(name: str) -> str:
     """What `from_pretrained` takes for a base: the folder of nano, a folder, or a hub id."""
-    return str(nano.path()) if name == "nano" else name
+    if name == "nano":
+        return str(nano.path())
+    return str(Path(name).expanduser()) if name.startswith("~") else name
 
 
 def choose_dtype(requested: str, hardware: Hardware) -> torch.dtype:
@@ -193,7 +196,8 @@ def with_adapter(loaded: Loaded, directory: Path) -> Loaded:
                 hint="give the directory that training wrote",
             )
     try:
-        model = PeftModel.from_pretrained(loaded.model, str(directory), is_trainable=False)
+        with peft_unwarned():
+            model = PeftModel.from_pretrained(loaded.model, str(directory), is_trainable=False)
     except (RuntimeError, ValueError, TypeError, KeyError, OSError, SafetensorError) as error:
         _strip(loaded.model)
         raise ModelError(
@@ -209,6 +213,17 @@ def without_adapter(loaded: Loaded) -> Loaded:
     if not hasattr(loaded.model, "peft_config"):
         return loaded
     return replace(loaded, model=_strip(loaded.model.unload()))
+
+
+@contextmanager
+def peft_unwarned() -> Iterator[None]:
+    """Keep back the one warning that PEFT draws from transformers 5 whenever it wraps a model: it
+    asks for a property under its older name, which no reader of the warning can change."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
+        )
+        yield
 
 
 def _strip(base: Any) -> Any:
@@ -241,7 +256,17 @@ def _generation_stops(source: str, revision: str | None) -> list[int]:
 
 def _check_folder(source: str) -> None:
     folder = Path(source)
+    if folder.is_file():
+        raise ModelError(
+            f"model.name: {source} is a file, not a model folder",
+            hint="give the folder that holds config.json, the weights and the tokenizer",
+        )
     if not folder.is_dir():
+        if _is_path(source):
+            raise ModelError(
+                f"model.name: no such folder: {source}",
+                hint="check the spelling and where you stand; a hub id is written owner/name",
+            )
         return
     if not (folder / "config.json").is_file():
         raise ModelError(
@@ -254,6 +279,17 @@ def _check_folder(source: str) -> None:
             f"the model folder {source} has no tokenizer (none of {', '.join(names)})",
             hint="save the tokenizer beside the model: tokenizer.save_pretrained(folder)",
         )
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can be no hub id, which is `name` or `owner/name`."""
+    return (
+        Path(name).is_absolute()
+        or name.startswith((".", "~"))
+        or name.endswith("/")
+        or name.count("/") > 1
+        or "\\" in name
+    )
 
 
 def _cannot_load(what: str, settings: ModelSettings, error: Exception) -> ModelError:

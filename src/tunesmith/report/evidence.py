@@ -12,6 +12,7 @@ from tunesmith.records import Outcome, TrainingStep
 from tunesmith.report import figures
 from tunesmith.report.facts import ALL, WITHOUT_TWINS, Facts
 
+OF_A_CLASS = ": "  # "recall: full"
 MOST_LABELS = 15  # a confusion matrix of more classes is no longer read
 MOST_POINTS = 1500  # of a curve; more cannot be told apart on a screen
 
@@ -40,27 +41,70 @@ EMPTY = Cell("–")
 
 
 def scores(facts: Facts) -> Grid:
-    """Every variant on every metric, on the whole test set."""
-    names = facts.metric_names()
-    rows = []
-    for variant in facts.variants:
-        estimates = [facts.estimate(variant.name, metric) for metric in names]
-        if not any(estimates):
-            continue
-        cells = [
-            Cell(figures.score(e.value, m in facts.shares), _interval(e.ci, m in facts.shares))
-            if e is not None
-            else EMPTY
-            for m, e in zip(names, estimates, strict=True)
-        ]
-        n = max(e.n for e in estimates if e is not None)
-        rows.append((variant.name, variant.kind, (*cells, Cell(figures.integer(n)))))
+    """Every variant on every metric of the whole test set; those of one class are in `classes`."""
+    names = [name for name in facts.metric_names() if OF_A_CLASS not in name]
+    sizes = {
+        variant.name: max((e.n for m in names if (e := facts.estimate(variant.name, m))), default=0)
+        for variant in facts.variants
+    }
     return Grid(
-        "Scores of every variant with their 95% intervals",
+        f"Scores of every variant with their {facts.level} intervals",
         (*map(_words, names), "examples"),
-        tuple(rows),
+        tuple(
+            (name, kind, (*cells, Cell(figures.integer(sizes[name]))))
+            for name, kind, cells in _rows(facts, {name: name in facts.shares for name in names})
+        ),
         {variant.name: variant.description for variant in facts.variants if variant.description},
     )
+
+
+def classes(facts: Facts) -> list[Grid]:
+    """Precision, and recall: a table each, a column for each class in the order of the task."""
+    labels = _class_order(facts)
+    kinds = dict.fromkeys(
+        name.partition(OF_A_CLASS)[0] for name in facts.metric_names() if OF_A_CLASS in name
+    )
+    return [
+        Grid(
+            f"{_words(kind).capitalize()} of each class with its {facts.level} interval",
+            tuple(labels),
+            tuple(_rows(facts, {f"{kind}{OF_A_CLASS}{label}": True for label in labels})),
+        )
+        for kind in kinds
+    ]
+
+
+def _class_order(facts: Facts) -> list[str]:
+    """Classes as the task orders them.
+
+    Each variant's figures are in that order, with gaps where a class has no figure: a class that
+    is new goes behind the one that it followed.
+    """
+    order: list[str] = []
+    for variant in facts.variants:
+        behind = 0
+        for metric in facts.metrics:
+            _, mark, label = metric.name.partition(OF_A_CLASS)
+            if not mark or metric.variant != variant.name or metric.slice != ALL:
+                continue
+            if label not in order:
+                order.insert(behind, label)
+            behind = order.index(label) + 1
+    return order
+
+
+def _rows(facts: Facts, shares: Mapping[str, bool]) -> list[tuple[str, str, tuple[Cell, ...]]]:
+    """Every variant that has any of these metrics (name -> whether it is a share), on all rows."""
+    rows = []
+    for variant in facts.variants:
+        estimates = [facts.estimate(variant.name, metric) for metric in shares]
+        if any(estimates):
+            cells = tuple(
+                EMPTY if e is None else Cell(figures.score(e.value, share), _interval(e.ci, share))
+                for share, e in zip(shares.values(), estimates, strict=True)
+            )
+            rows.append((variant.name, variant.kind, cells))
+    return rows
 
 
 def _words(name: str) -> str:

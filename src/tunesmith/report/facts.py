@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from tunesmith.records import Adapter, Answer, Comparison, Estimate, Metric, Plan, TrainingStep
 from tunesmith.store.nouns import (
@@ -20,6 +21,7 @@ from tunesmith.store.store import Store
 ALL = "all"
 WITHOUT_TWINS = "without twins"
 BASELINE = "baseline"
+CONFIDENCE = 0.95  # of intervals, where the recipe as resolved does not say
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Facts:
                     scored[name] = scored.get(name, True) and value in (0.0, 1.0)
         tested = {c.metric for c in self.comparisons if c.discordant is not None}
         return frozenset(tested | {name for name, binary in scored.items() if binary})
+
+    @property
+    def level(self) -> str:
+        """How surely the intervals hold the truth, as a page says it: "95%"."""
+        wishes: Mapping[str, Any] = self.experiment.resolved.get("evaluation") or {}
+        return f"{100 * float(wishes.get('confidence', CONFIDENCE)):g}%"
 
     @property
     def primary(self) -> str | None:

@@ -28,8 +28,8 @@ def render(
 ) -> Path:
     """Write the report of a run to the file `out` and return it.
 
-    `sentence` says one comparison in plain words; `draw` turns an answer into SVG where it is a
-    graph (None where it is not). Raises StoreError for an unknown run or a place that cannot be
+    `sentence` says one comparison in plain words, without its caveats; `draw` turns an answer into
+    SVG where it is a graph (None where it is not). Raises StoreError for an unknown run or a place that cannot be
     written.
     """
     html = page(gather(store, run_id), sentence, draw)
@@ -76,7 +76,9 @@ def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, A
         "variants": facts.variants,
         "opening": verdicts.opening(facts, sentence),
         "forests": verdicts.forests(facts),
+        "level": facts.level,
         "scores": evidence.scores(facts),
+        "classes": evidence.classes(facts),
         "slices": evidence.slices(facts),
         "twins": evidence.twins(facts),
         "confusions": evidence.confusions(facts),

@@ -52,6 +52,7 @@ class Opening:
     cards: tuple[Card, ...]
     also: tuple[Card, ...]
     cautions: tuple[str, ...]
+    caveats: tuple[str, ...]  # of every card; they stand on none
 
 
 def opening(facts: Facts, sentence: Sentence) -> Opening:
@@ -60,16 +61,27 @@ def opening(facts: Facts, sentence: Sentence) -> Opening:
     trained = [c for c in primary if c.a == BASELINE and c.b in facts.trained]
     also = [c for c in primary if c not in trained and c.b in facts.trained]
     headline, lead = _headline(facts, trained)
+    shared = _shared_caveats([*trained, *also])
     return Opening(
         headline=headline,
         lead=lead,
-        cards=tuple(card(facts, comparison, sentence) for comparison in trained),
-        also=tuple(card(facts, comparison, sentence) for comparison in also),
-        cautions=tuple(_cautions(facts)),
+        cards=tuple(card(facts, c, sentence, said=shared) for c in trained),
+        also=tuple(card(facts, c, sentence, said=shared) for c in also),
+        cautions=tuple(_cautions(facts, trained)),
+        caveats=shared,
     )
 
 
+def _shared_caveats(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """What weakens each of two comparisons or more, in the order of the first."""
+    if len(comparisons) < 2:
+        return ()
+    first, *others = comparisons
+    return tuple(caveat for caveat in first.caveats if all(caveat in c.caveats for c in others))
+
+
 def _headline(facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, str]:
+    """What became of the untuned model's figure; then where a baseline without a model stands."""
     verdicts = {comparison.verdict for comparison in comparisons}
     if not comparisons:
         return "Nothing was compared yet.", "This run holds no comparison with the untuned model."
@@ -77,10 +89,19 @@ def _headline(facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, str
     worse = [c.b for c in comparisons if c.verdict is Verdict.WORSE]
     metric = comparisons[0].metric.replace("_", " ")
     test = f"{figures.integer(comparisons[0].n)} test examples, judged by {metric}"
-    if len(better) == len(comparisons):
+    short = _shortfall(facts, comparisons) if better else ""
+    if better and worse:
+        headline = f"Mixed: {_list(better)} got better, {_list(worse)} got worse"
+        headline += f"; {short}." if short else "."
+    elif short and len(better) == len(comparisons):
+        headline = f"Better than the untuned model, but {short}."
+    elif short:
+        headline = (
+            f"{_list(better)} {'is' if len(better) == 1 else 'are'} better than the untuned model,"
+            f" but {short}."
+        )
+    elif len(better) == len(comparisons):
         headline = "Yes, it got better."
-    elif better and worse:
-        headline = f"Mixed: {_list(better)} got better, {_list(worse)} got worse."
     elif better:
         headline = f"Yes: {_list(better)} got better."
     elif len(worse) == len(comparisons):
@@ -90,21 +111,69 @@ def _headline(facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, str
     elif verdicts == {Verdict.EQUIVALENT}:
         headline = "It stayed the same."
     else:
-        headline = "There is no evidence that it got better."
+        headline = f"There is no evidence that it got better: {_unseen(facts, comparisons)}."
     return headline, f"The untuned model and each tuned one answered the same {test}."
 
 
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def _best(comparisons: Sequence[Comparison]) -> Comparison:
+    """The tuned model that did best against the untuned one."""
+    better = [c for c in comparisons if c.verdict is Verdict.BETTER]
+    if better:  # all against one baseline: the largest difference, whichever way is up
+        return max(better, key=lambda c: abs(c.difference))
+    return max(comparisons, key=lambda c: c.value_b)
 
 
-def card(facts: Facts, comparison: Comparison, sentence: Sentence) -> Card:
-    """One comparison with its figures; where nothing is shown, what it would have taken."""
+def _unmodelled(facts: Facts, tuned: str) -> list[Comparison]:
+    """The primary comparisons of a tuned model with baselines that need no model."""
+    return [
+        c
+        for c in facts.comparisons
+        if c.primary and c.slice == ALL and c.b == tuned and c.a in facts.cheap
+    ]
+
+
+def _shortfall(facts: Facts, trained: Sequence[Comparison]) -> str:
+    """What the best tuned model does not show against baselines without a model; "": nothing."""
+    best = _best(trained)
+    against = _unmodelled(facts, best.b)
+    who = "it" if len(trained) == 1 else best.b
+    parts = []
+    for verdict, words in (
+        (Verdict.WORSE, f"{who} is worse than"),
+        (Verdict.EQUIVALENT, f"{who} is no better than"),
+        (Verdict.NO_EVIDENCE, f"there is no evidence that {who} beats"),
+    ):
+        names = [c.a for c in against if c.verdict is verdict]
+        if names:
+            parts.append(f"{words} {_list(names, 'or')}")
+    return ", and ".join(parts)
+
+
+def _unseen(facts: Facts, comparisons: Sequence[Comparison]) -> str:
+    """The smallest difference that any of the comparisons without evidence could have shown."""
+    sizes = [c.detectable for c in comparisons if c.detectable is not None]
+    if not sizes:
+        return "so few examples could not have shown any difference"
+    size = figures.difference(min(sizes), comparisons[0].metric in facts.shares).lstrip("+")
+    return f"the smallest difference this test set could have shown is {size}"
+
+
+def _list(names: Sequence[str], joined: str = "and") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {joined} {names[-1]}"
+
+
+def card(
+    facts: Facts, comparison: Comparison, sentence: Sentence, *, said: Sequence[str] = ()
+) -> Card:
+    """One comparison with its figures; where nothing is shown, what it would have taken.
+
+    `said`: caveats that stand elsewhere, once for all cards.
+    """
     share = comparison.metric in facts.shares
     sign, word = WORDS[comparison.verdict]
     told = [
         ("Difference", figures.difference(comparison.difference, share)),
-        ("95% interval", figures.difference_interval(*comparison.ci, share)),
+        (f"{facts.level} interval", figures.difference_interval(*comparison.ci, share)),
         ("Examples", figures.integer(comparison.n)),
     ]
     if comparison.discordant is not None:
@@ -137,7 +206,7 @@ def card(facts: Facts, comparison: Comparison, sentence: Sentence) -> Card:
         sentence=sentence(comparison),
         sides=sides,
         facts=tuple(told),
-        caveats=comparison.caveats,
+        caveats=tuple(caveat for caveat in comparison.caveats if caveat not in said),
     )
 
 
@@ -145,8 +214,12 @@ def _percent(part: float) -> float:
     return 0.0 if math.isnan(part) else round(100 * min(1.0, max(0.0, part)), 2)
 
 
-def _cautions(facts: Facts) -> list[str]:
-    """What a reader must know before believing the headline."""
+def _cautions(facts: Facts, trained: Sequence[Comparison]) -> list[str]:
+    """What a reader must know before believing the headline.
+
+    The best tuned model, and each other that is better than the untuned one, is held against every
+    baseline that needs no model: what the test does not show is said with what it could have shown.
+    """
     cautions = []
     failed = [check.metric for check in facts.gold_checks if not check.passed]
     if failed:
@@ -154,28 +227,36 @@ def _cautions(facts: Facts) -> list[str]:
             f"The scorer {_list(failed)} does not judge the gold answers themselves as right: "
             "mend the scorer or the data before trusting these figures."
         )
-    metric = facts.primary
-    if metric is None:
+    if not trained:
         return cautions
-    share = metric in facts.shares
-    tuned = _best(facts, facts.trained, metric)
-    cheap = _best(facts, facts.cheap, metric)
-    if tuned is not None and cheap is not None and cheap[1] >= tuned[1]:
-        cautions.append(
-            f"The cheap baseline {cheap[0]}, which needs no model, reaches "
-            f"{figures.score(cheap[1], share)}: as much as the best tuned model "
-            f"({tuned[0]}, {figures.score(tuned[1], share)})."
-        )
+    best = _best(trained)
+    for tuned in (best, *(c for c in trained if c is not best and c.verdict is Verdict.BETTER)):
+        cautions += [
+            _not_beaten(facts, c)
+            for c in _unmodelled(facts, tuned.b)
+            if c.verdict is not Verdict.BETTER
+        ]
     return cautions
 
 
-def _best(facts: Facts, names: Sequence[str], metric: str) -> tuple[str, float] | None:
-    found = [
-        (name, estimate.value)
-        for name in names
-        if (estimate := facts.estimate(name, metric)) is not None
-    ]
-    return max(found, key=lambda pair: pair[1], default=None)
+def _not_beaten(facts: Facts, c: Comparison) -> str:
+    """A baseline without a model that a tuned model was not shown to beat."""
+    share = c.metric in facts.shares
+    values = (
+        f"{c.metric.replace('_', ' ')} {figures.score(c.value_b, share)} against"
+        f" {figures.score(c.value_a, share)}"
+    )
+    if c.verdict is Verdict.WORSE:
+        return f"{c.b} is worse than {c.a}, which needs no model: {values}."
+    if c.verdict is Verdict.EQUIVALENT:
+        return (
+            f"{c.b} is no better than {c.a}, which needs no model, within the margin that matters:"
+            f" {values}."
+        )
+    return (
+        f"There is no evidence that {c.b} beats {c.a}, which needs no model: {values};"
+        f" {_unseen(facts, [c])}."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import set_seed
 
 from tunesmith.config import TrainingSettings
-from tunesmith.errors import DataError, Interrupted, TrainingError
+from tunesmith.errors import ConfigError, DataError, Interrupted, TrainingError
 from tunesmith.models.attention import can_pack, packed_attention_on
 from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
@@ -173,7 +173,7 @@ class _Run:
         """Training mode, packed attention and mixed precision for the length of the block."""
         base = self.model.get_base_model()
         if self.settings.gradient_checkpointing is True:
-            base.gradient_checkpointing_enable({"use_reentrant": False})
+            _checkpointing(base, "enable")({"use_reentrant": False})
         self.model.train()
         attention = packed_attention_on(base) if self.packed else nullcontext()
         low = self.loaded.dtype in (torch.bfloat16, torch.float16)
@@ -186,7 +186,7 @@ class _Run:
             finally:
                 self.model.eval()
                 if self.settings.gradient_checkpointing is True:
-                    base.gradient_checkpointing_disable()
+                    _checkpointing(base, "disable")()
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, if there is one."""
@@ -360,6 +360,13 @@ class _Run:
 
 def _check(loaded: Loaded, job: TrainingJob) -> None:
     """Refuse by name what would train nothing, or something else than was meant."""
+    if loaded.dtype == torch.float16:
+        # Loss per answer token makes small gradients; below 6e-8 float16 knows nothing but zero.
+        raise ConfigError(
+            f"{job.name}: training in float16 is not offered: small gradients would become zero",
+            hint="set model.dtype to bfloat16, float32 or auto (with load_in_4bit, too); float16 "
+            "is for answering alone",
+        )
     if not job.train:
         raise DataError(
             "there is nothing to train on: the training part is empty",
@@ -378,6 +385,16 @@ def _check(loaded: Loaded, job: TrainingJob) -> None:
             f"{unended} training examples do not end with the end-of-turn token",
             hint="the model would not learn to stop; check the chat template",
         )
+
+
+def _checkpointing(base: Any, verb: str) -> Callable[..., None]:
+    """transformers' switch for gradient checkpointing, under today's name where it has it: the
+    older one warns."""
+    today = f"activation_checkpointing_{verb}"
+    found: Callable[..., None] = getattr(
+        base, today if hasattr(base, today) else f"gradient_checkpointing_{verb}"
+    )
+    return found
 
 
 def _detach(model: Any) -> None:

@@ -5,14 +5,16 @@ On a base in 4 bits the same lines are QLoRA (Dettmers et al. 2023, arXiv 2305.1
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peft import LoraConfig, get_peft_model
-from torch import Tensor
+from torch import Tensor, nn
 
 from tunesmith.config import TrainingSettings
-from tunesmith.errors import ModelError
+from tunesmith.errors import ConfigError, ModelError
+from tunesmith.models.load import peft_unwarned
 
 
 class Lora:
@@ -21,8 +23,14 @@ class Lora:
     name = "lora"
 
     def attach(self, model: Any, settings: TrainingSettings) -> Any:
-        """Wrap `model`; B starts at zero, so the wrapped model answers as the base does."""
+        """Wrap `model`; B starts at zero, so the wrapped model answers as the base does.
+
+        Raises ConfigError where a name of training.target_modules matches no module, ModelError
+        where a module takes no adapter.
+        """
         targets = settings.target_modules
+        if not isinstance(targets, str):
+            _check_targets(model, targets)
         config = LoraConfig(
             task_type="CAUSAL_LM",
             r=settings.lora_r,
@@ -33,7 +41,8 @@ class Lora:
             bias="none",
         )
         try:
-            return get_peft_model(model, config)
+            with peft_unwarned():
+                return get_peft_model(model, config)
         except ValueError as error:
             raise ModelError(
                 f"no adapter can be put on this model: {error}",
@@ -52,3 +61,28 @@ class Lora:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to put back."""
+
+
+def _check_targets(model: Any, targets: Sequence[str]) -> None:
+    """Refuse names that match no module: PEFT passes over them as long as one name matches, and a
+    list made for another family would adapt a part of the layers without a word."""
+    modules = [name for name, _ in model.named_modules()]
+    unmatched = [
+        target
+        for target in targets
+        if not any(name == target or name.endswith(f".{target}") for name in modules)
+    ]
+    if not unmatched:
+        return
+    linear = dict.fromkeys(
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not model.get_output_embeddings()
+    )
+    near = [difflib.get_close_matches(target, linear, n=1) for target in unmatched]
+    meant = ", ".join(dict.fromkeys(found[0] for found in near if found))
+    raise ConfigError(
+        f"training.target_modules: this model has no module named {', '.join(unmatched)}",
+        hint=(f"did you mean {meant}? " if meant else "")
+        + f'its layers are {", ".join(linear)}; "all-linear" takes every one',
+    )

@@ -11,8 +11,12 @@ from tunesmith.records import TrainingStep
 
 
 class Trackers:
-    """The trackers that a recipe reports to. One that fails is said and left out: a tracker that
-    is down must not stop a training."""
+    """The trackers that a recipe reports to.
+
+    One that is not installed is refused (ConfigError). One that fails, at its start or later (no
+    key, no network, a full disk), is said and left out: a tracker that is down must not stop a
+    training.
+    """
 
     def __init__(
         self,
@@ -26,7 +30,12 @@ class Trackers:
         self._say = say
         self._open: dict[str, Any] = {}
         for name in names:
-            self._open[name] = _start(name, run, directory, settings)
+            _check_installed(name)
+        for name in names:
+            try:
+                self._open[name] = _start(name, run, directory, settings)
+            except _failures(name) as error:
+                say(f"{name} is left out: {_first_line(error)}")
 
     def log(self, step: TrainingStep) -> None:
         """Send one step."""
@@ -42,36 +51,57 @@ class Trackers:
         for name, tracker in list(self._open.items()):
             try:
                 tracker.log(values, step=step.step)
-            except (OSError, RuntimeError, ValueError) as error:
-                self._say(f"{name} is left out from here on: {error}")
+            except _failures(name) as error:
+                self._say(f"{name} is left out from step {step.step} on: {_first_line(error)}")
                 del self._open[name]
 
     def close(self) -> None:
         """Finish every tracker."""
-        for tracker in self._open.values():
-            tracker.finish()
+        for name, tracker in self._open.items():
+            try:
+                tracker.finish()
+            except _failures(name) as error:
+                self._say(f"{name} could not be finished: {_first_line(error)}")
         self._open.clear()
 
 
-def _start(name: str, run: str, directory: Path, settings: Mapping[str, Any]) -> Any:
-    from accelerate import PartialState
-    from accelerate.tracking import TensorBoardTracker, WandBTracker
+def _check_installed(name: str) -> None:
     from accelerate.utils import is_tensorboard_available, is_wandb_available
 
-    PartialState()  # accelerate's trackers ask it which process they are in
     here = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available}
     if not here[name]():
         raise ConfigError(
             f"training.report_to names {name}, which is not installed",
             hint=f"pip install 'tunesmith[{name}]', or leave it out",
         )
-    if name == "tensorboard":
-        directory.mkdir(parents=True, exist_ok=True)
-        tracker = TensorBoardTracker(run_name=run, logging_dir=str(directory))
-        tracker.start()
-    else:
-        tracker = WandBTracker(run_name="tunesmith", name=run, dir=str(directory))
-        tracker.start()
+
+
+def _failures(name: str) -> tuple[type[Exception], ...]:
+    """What a tracker raises that is down; wandb's own errors share no base but Exception."""
+    usual = (OSError, RuntimeError, ValueError)
+    if name != "wandb":
+        return usual
+    from wandb.errors import Error
+
+    return (*usual, Error)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def _start(name: str, run: str, directory: Path, settings: Mapping[str, Any]) -> Any:
+    from accelerate import PartialState
+    from accelerate.tracking import TensorBoardTracker, WandBTracker
+
+    PartialState()  # accelerate's trackers ask it which process they are in
+    directory.mkdir(parents=True, exist_ok=True)
+    tracker = (
+        TensorBoardTracker(run_name=run, logging_dir=str(directory))
+        if name == "tensorboard"
+        else WandBTracker(run_name="tunesmith", name=run, dir=str(directory))
+    )
+    tracker.start()
     plain = (bool, int, float, str)
     tracker.store_init_configuration(
         {key: v if isinstance(v, plain) else str(v) for key, v in settings.items()}
