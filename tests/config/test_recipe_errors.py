@@ -50,6 +50,8 @@ VALUES = [
     ("methods: [lora]", "line 6: methods", "must hold keys and values"),
     ("model: [a]", "line 6: model: ", "must hold keys and values"),
     ("task_options: 1", "line 6: task_options", "must hold keys and values"),
+    ("training: {packing: maybe}", "training.packing", "be true or false, or 'auto' (got 'maybe')"),
+    ("training: {target_modules: 3}", "target_modules", "must be 'all-linear', or a list (got 3)"),
     ("seed: x", "line 6: seed: ", "must be a whole number (got 'x')"),
     ("model: {load_in_4bit: 3}", "model.load_in_4bit: ", "must be true or false (got 3)"),
     ("model: {name: 3}", "line 6: model.name: ", "must be text (got 3)"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +13,7 @@ import typer
 
 from tunesmith.cli.options import Home, Json
 from tunesmith.cli.output import err, out, print_json, verb
+from tunesmith.errors import ConfigError
 
 nano = typer.Typer(
     name="nano", help="The embedded base model: where it is, and how to build it again."
@@ -34,9 +39,12 @@ def path(home: Home = None, as_json: Json = False) -> None:
 @nano.command("build")
 @verb
 def build(
-    directory: Annotated[Path, typer.Argument(help="Where to write the model.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(help="Folder for the model: a new one, an empty one, or an older nano."),
+    ],
     steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps; the default is what was shipped.")
+        int | None, typer.Option(min=1, help="Optimizer steps; the default is what was shipped.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of corpus and weights.")] = None,
     home: Home = None,
@@ -46,16 +54,61 @@ def build(
 
     Example: `tunesmith nano build ./my-nano --steps 200` for a quick look.
     """
+    check_target(directory)  # at once: what follows takes seconds to load and minutes to run
     from tunesmith.models.nano.build import DEFAULT_SEED, DEFAULT_STEPS
     from tunesmith.models.nano.build import build as build_nano
 
-    card = build_nano(
-        directory,
-        steps=DEFAULT_STEPS if steps is None else steps,
-        seed=DEFAULT_SEED if seed is None else seed,
-        progress=lambda line: err.print(line, highlight=False),
-    )
+    with beside(directory) as partial:
+        card = build_nano(
+            partial,
+            steps=DEFAULT_STEPS if steps is None else steps,
+            seed=DEFAULT_SEED if seed is None else seed,
+            progress=lambda line: err.print(line, highlight=False),
+        )
     if as_json:
         print_json({"path": str(directory), "card": card})
     else:
         out.print(f"written: {directory}", highlight=False)
+
+
+def check_target(directory: Path) -> None:
+    """Refuse a place whose content a build would destroy: only an older nano is replaced."""
+    from tunesmith.models import nano as embedded
+
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise ConfigError(f"{directory} is a file", hint="name a folder for the model")
+    if directory.resolve() == Path.cwd():
+        raise ConfigError(
+            "the folder you stand in cannot be replaced", hint="name another, such as ./my-nano"
+        )
+    found = {path.name for path in directory.iterdir()}
+    foreign = sorted(found - {path.name for path in embedded.path().iterdir()})
+    if foreign or (found and "card.json" not in found):
+        what = f"holds {foreign[0]}" if foreign else "is not empty and holds no card.json"
+        raise ConfigError(
+            f"{directory} {what}: it is no nano of an earlier build",
+            hint="name a folder that is new or empty",
+        )
+
+
+@contextmanager
+def beside(directory: Path) -> Iterator[Path]:
+    """An empty folder beside `directory` that takes its place when the block ends well; whatever
+    goes wrong, `directory` is as it was."""
+    check_target(directory)
+    whole = directory.resolve()
+    partial, older = (whole.with_name(f".{whole.name}.{os.getpid()}.{x}") for x in ("new", "old"))
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        check_target(directory)
+        if whole.exists():
+            whole.rename(older)
+        partial.rename(whole)
+    finally:
+        if older.exists() and not whole.exists():
+            older.rename(whole)
+        for rest in (partial, older):
+            shutil.rmtree(rest, ignore_errors=True)

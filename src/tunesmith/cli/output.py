@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tunesmith.errors import TunesmithError
+from tunesmith.errors import Interrupted, TunesmithError
 
 out = Console()
 err = Console(stderr=True)
@@ -49,7 +49,9 @@ def friendly_errors() -> Iterator[None]:
     try:
         yield
     except TunesmithError as error:
-        err.print(f"[bold red]error:[/] {escape(error.message)}", highlight=False, soft_wrap=True)
+        # To stop is a wish that was met, and no fault.
+        kind = "[bold]stopped:[/]" if isinstance(error, Interrupted) else "[bold red]error:[/]"
+        err.print(f"{kind} {escape(error.message)}", highlight=False, soft_wrap=True)
         if error.hint:
             err.print(f"[dim]hint:[/] {escape(error.hint)}", highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from tunesmith.config import legacy
 from tunesmith.config.model import Recipe
@@ -20,6 +21,7 @@ OriginKind = Literal["recipe", "profile", "set", "translated", "default"]
 _PLAINLY: Mapping[str, str] = {
     "model_type": "must hold keys and values",
     "dict_type": "must hold keys and values",
+    "too_short": "must not be empty",
     "tuple_type": "must be a list",
     "string_type": "must be text",
     "bool_type": "must be true or false",
@@ -55,19 +57,13 @@ def explain(
     """
     complaints = error.errors(include_url=False)
     first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
-    parts = [*under, *(str(p) for p in first["loc"])]
-    # A union's branch names are pydantic's, not the recipe's.
-    parts = [
-        p for p in parts if not re.match(r"^(literal|tuple|bool|SourceSettings|function)\b", p)
-    ]
-    dotted = ".".join(parts)
+    dotted = _dotted(first, under)
     where = _where(name, origins, dotted)
     if first["type"] == "extra_forbidden":
         return _unknown(where, dotted)
     if first["type"] == "missing":
         return ConfigError(f"{where}{dotted} is missing", hint=_describe(dotted))
-    message = _PLAINLY.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-    message = re.sub(r"^Input should be", "must be", message)
+    message = _message([c for c in complaints if _dotted(c, under) == dotted])
     if not dotted and (named := re.match(r"methods\.[\w-]+|model\.dtype", message)):
         dotted = named.group()  # said of the whole recipe, but meant of one key
         where = _where(name, origins, dotted)
@@ -81,6 +77,26 @@ def explain(
         near = difflib.get_close_matches(given, known, n=1)
         hint = (f"did you mean {near[0]}? " if near else "") + hint
     return ConfigError(f"{where}{dotted}: {message}{shown}", hint=hint)
+
+
+def _dotted(complaint: ErrorDetails, under: tuple[str, ...]) -> str:
+    """The key that a complaint is about, without the names that pydantic gives a union's ways."""
+    parts = [*under, *(str(p) for p in complaint["loc"])]
+    branch = re.compile(r"^(literal|tuple|bool|SourceSettings|function)\b")
+    return ".".join(p for p in parts if not branch.match(p))
+
+
+def _message(complaints: Sequence[ErrorDetails]) -> str:
+    """What is wrong with one value; where it may be of several kinds, all of them."""
+    said = []
+    for complaint in complaints:
+        plain = _PLAINLY.get(complaint["type"])
+        message = plain or complaint["msg"].removeprefix("Value error, ")
+        said.append(re.sub(r"^Input should be", "must be", message))
+    if not all(message.startswith("must be ") for message in said):
+        return said[0]
+    kinds = dict.fromkeys(message.removeprefix("must be ") for message in said)
+    return "must be " + ", or ".join(kinds)
 
 
 def _unknown(where: str, dotted: str) -> ConfigError:

@@ -95,7 +95,7 @@ def _class_order(facts: Facts) -> list[str]:
 
 def _rows(facts: Facts, shares: Mapping[str, bool]) -> list[tuple[str, str, tuple[Cell, ...]]]:
     """Every variant that has any of these metrics (name -> whether it is a share), on all rows."""
-    rows = []
+    rows: list[tuple[str, str, tuple[Cell, ...]]] = []
     for variant in facts.variants:
         estimates = [facts.estimate(variant.name, metric) for metric in shares]
         if any(estimates):

@@ -29,8 +29,8 @@ def render(
     """Write the report of a run to the file `out` and return it.
 
     `sentence` says one comparison in plain words, without its caveats; `draw` turns an answer into
-    SVG where it is a graph (None where it is not). Raises StoreError for an unknown run or a place that cannot be
-    written.
+    SVG where it is a graph (None where it is not). Raises StoreError for an unknown run or a place
+    that cannot be written.
     """
     html = page(gather(store, run_id), sentence, draw)
     partial = out.with_name(out.name + ".partial")
