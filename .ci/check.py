@@ -50,14 +50,19 @@ def orgaccess(told: dict[str, Any]) -> list[str]:
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for slice_name in ("all", "source=easy", "source=medium"):
-        judged = [r for r in rows if r["slice"] == slice_name and r["a"] == "baseline"]
-        if not judged:
-            short.append(f"nothing is said about {slice_name}")
-        for row in judged:
-            if row["metric"] == "accuracy":
-                print(f"{slice_name}: {row['b']} {row['verdict']}, {row['difference']}")
-                if row["verdict"] == "no evidence" and not row["detectable"]:
-                    short.append(f"{slice_name}, {row['b']}: no detectable difference is named")
+        judged = {
+            row["a"]: row
+            for row in rows
+            if (row["slice"], row["b"], row["metric"]) == (slice_name, "lora", "accuracy")
+        }
+        for other in ("baseline", "majority", "tfidf"):
+            row = judged.get(other)
+            if row is None:
+                short.append(f"{slice_name}: nothing is said of lora against {other}")
+                continue
+            print(f"{slice_name}: lora against {other}: {row['verdict']}, {row['difference']}")
+            if row["verdict"] == "no evidence" and not row["detectable"]:
+                short.append(f"{slice_name}, {other}: no detectable difference is named")
     return short
 
 
