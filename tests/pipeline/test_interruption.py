@@ -19,9 +19,9 @@ from tunesmith.store.nouns import Status
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
 
 ARGUMENTS = (
-    "--set", "data.sources.machines.rows=60",
+    "--set", "data.sources.machines.rows=40",
     "--set", "data.sources.unseen.rows=6",
-    "--set", "training.num_train_epochs=8",
+    "--set", "training.num_train_epochs=5",
     "--set", "methods.qlora=null",
     "--set", "evaluation.max_new_tokens=16",
     "--set", "evaluation.replicates=200",
