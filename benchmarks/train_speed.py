@@ -252,6 +252,7 @@ def trl(
                 report_to="none",
                 save_strategy="no",
                 disable_tqdm=True,
+                completion_only_loss=True,  # its default for prompt and completion as text
                 use_cpu=not torch.cuda.is_available(),
                 seed=SEED,
                 **overrides,
