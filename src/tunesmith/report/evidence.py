@@ -297,7 +297,7 @@ def costs(facts: Facts) -> Grid:
         rows.append((a.name, a.method if a.method != a.name else "", cells))
     heads = (
         "time", "steps", "tokens", "peak memory", "trained parameters", "adapter size",
-        "final loss", "changed answers",
+        "final loss", "changed (of 16 asked)",
     )  # fmt: skip
     return Grid("What each adapter is and what it took", heads, tuple(rows))
 
