@@ -44,7 +44,7 @@ def test_bfloat16_is_called_fast_where_the_processor_has_its_own_units() -> None
     if not flags_file.is_file():
         pytest.skip("this system has no /proc/cpuinfo to compare with")
     flags = set(flags_file.read_text().split())
-    known = bool(flags & {"avx512_bf16", "amx_bf16", "amx_tile"})
+    known = "amx_tile" in flags
     if "flags" not in flags:
         pytest.skip("this processor does not list x86 flags")
     assert cpu_has_fast_bf16() == known

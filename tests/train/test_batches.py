@@ -77,7 +77,7 @@ def test_packed_and_padded_batches_supervise_the_answers_and_nothing_else(
     examples: list[Encoded],
 ) -> None:
     expected = [triple for example in examples for triple in by_hand(example)]
-    for batch in (pack(examples), pad(examples, PAD)):
+    for batch in (pack(examples), pack(examples, shared=False), pad(examples, PAD)):
         assert supervised(batch) == expected
         assert batch.tokens == sum(len(e.ids) for e in examples)
 

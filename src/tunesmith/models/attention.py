@@ -2,8 +2,9 @@
 
 Examples of one micro-batch stand behind each other in a single row of tokens. A dense block mask
 computes all the empty blocks: at 8 examples of 340 tokens, seven eighths of the work. Here each
-example attends to itself in a call of its own, so no example can see another, by construction.
-The lengths travel as a plain tuple of ints, so that no step waits for the device.
+segment attends in a call of its own to itself and to the segments that it continues (a prefix that
+several examples share stands in the row once), so no example can see another, by construction.
+Lengths and parents travel as plain tuples of ints, so that no step waits for the device.
 """
 
 from __future__ import annotations
@@ -29,42 +30,53 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     segments: Sequence[int] = (),
+    parents: Sequence[int] = (),
     sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention within each segment; `segments` are their lengths in tokens.
+    """Causal attention within each segment and over the segments before it that it continues.
 
-    Returns (1, tokens, heads, head_dim). Where a layer has a sliding window w, a query sees the w
-    last keys, itself among them.
+    `segments` are their lengths in tokens; `parents` the index of the one that each continues, or
+    -1, always an earlier one; without `parents` none continues another. Returns (1, tokens, heads,
+    head_dim). Where a layer has a sliding window w, a query sees the w last keys of its example,
+    itself among them.
     """
     lengths = list(segments) or [query.shape[2]]
-    grouped = query.shape[1] != key.shape[1]
+    keys: list[Tensor] = []  # of each segment, those of its whole example up to its end
+    values: list[Tensor] = []
     pieces = []
-    for q, k, v in zip(
+    for q, k, v, parent in zip(
         query.split(lengths, dim=2),
         key.split(lengths, dim=2),
         value.split(lengths, dim=2),
+        parents or [-1] * len(lengths),
         strict=True,
     ):
-        length = q.shape[2]
-        mask = None
-        if sliding_window is not None and length > sliding_window:
-            position = torch.arange(length, device=q.device)
-            distance = position[:, None] - position[None, :]
-            mask = (distance >= 0) & (distance < sliding_window)
+        keys.append(k if parent < 0 else torch.cat((keys[parent], k), dim=2))
+        values.append(v if parent < 0 else torch.cat((values[parent], v), dim=2))
+        mask = _seen(q.shape[2], keys[-1].shape[2], sliding_window, q.device)
         pieces.append(
             functional.scaled_dot_product_attention(
                 q,
-                k,
-                v,
+                keys[-1],
+                values[-1],
                 attn_mask=mask,
                 dropout_p=dropout,
                 is_causal=mask is None,
                 scale=scaling,
-                enable_gqa=grouped,
+                enable_gqa=query.shape[1] != key.shape[1],
             )
         )
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _seen(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor | None:
+    """Which keys the last `queries` of `keys` tokens see, (queries, keys); None where the kernel's
+    own causal mask says the same."""
+    if queries == keys and (window is None or keys <= window):
+        return None
+    seen = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+    return seen if window is None else seen.triu(keys - queries - window + 1)
 
 
 AttentionInterface.register(PACKED, packed_attention)
@@ -94,6 +106,7 @@ def _stays_apart(model: PreTrainedModel) -> bool:
     """Try it: a packed answer is the lone one, and does not move when its neighbour changes."""
     vocabulary = model.config.get_text_config().vocab_size
     first, second, other = ((torch.arange(20) * 31 + 7) % vocabulary).split([7, 6, 7])
+    continued = torch.cat((first[:4], other[4:]))
 
     def logits(*parts: Tensor, **packed: Any) -> Tensor:
         ids = torch.cat(parts)[None].to(model.device)
@@ -108,6 +121,19 @@ def _stays_apart(model: PreTrainedModel) -> bool:
             logits_to_keep=torch.arange(positions.shape[1], device=model.device),
         )
 
+    def tree() -> Tensor:
+        """`first` and `continued`, their first four tokens once."""
+        positions = torch.tensor([[0, 1, 2, 3, 4, 5, 6, 4, 5, 6]], device=model.device)
+        found = logits(
+            first,
+            other[4:],
+            position_ids=positions,
+            segments=(4, 3, 3),
+            parents=(-1, 0, 0),
+            logits_to_keep=torch.arange(10, device=model.device),
+        )
+        return torch.cat((found[:7], found[:4], found[7:]))
+
     def near(one: Tensor, two: Tensor) -> bool:
         # Rounding is 1e-6 in float32 and 1e-2 in 16 bit; a neighbour that is seen moves logits by
         # a tenth and more of their size.
@@ -118,13 +144,29 @@ def _stays_apart(model: PreTrainedModel) -> bool:
     model.eval()
     try:
         alone = torch.cat([logits(first), logits(second)])
+        split = torch.cat([logits(first), logits(continued)])
         with packed_attention_on(model):
-            both, beside_another = pack(first, second), pack(other, second)
+            both, beside_another, shared = pack(first, second), pack(other, second), tree()
     except (TypeError, ValueError, RuntimeError, IndexError):
         return False  # its forward takes other arguments, or shapes that the kernel does not
     finally:
         model.train(training)
-    return near(both, alone) and near(beside_another[-len(second) :], both[-len(second) :])
+    return (
+        near(both, alone)
+        and near(shared, split)
+        and near(beside_another[-len(second) :], both[-len(second) :])
+    )
+
+
+def is_deterministic(model: torch.nn.Module) -> bool:
+    """Whether the model draws nothing at random in training mode: no dropout of any kind.
+
+    With dropout, examples that share a prefix would share its mask; apart they would not.
+    """
+    config = getattr(model, "config", None)
+    attention = getattr(config, "attention_dropout", 0.0) or getattr(config, "attn_pdrop", 0.0)
+    modules = (m for m in model.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd))
+    return not attention and all(m.p == 0 for m in modules)
 
 
 @contextmanager

@@ -16,12 +16,12 @@ from tunesmith.records import Hardware
 
 
 def cpu_has_fast_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AVX512-BF16 or AMX).
+    """Whether this processor multiplies bfloat16 faster than float32: with AMX it does.
 
-    Without it torch emulates: on an AVX2 machine bf16 was measured slower than float32.
+    AVX512-BF16 alone is no help: on a Xeon that has it without AMX, matrix products of width 256 to
+    2,048 were measured at 0.53 times float32's speed; without either, torch emulates.
     """
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
 def cores() -> int:

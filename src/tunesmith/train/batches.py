@@ -16,22 +16,25 @@ import torch
 from torch import Tensor
 
 from tunesmith.models.render import Encoded
+from tunesmith.train.prefixes import SHORTEST, share_prefixes
 
 IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One micro-batch. Packed: one row, examples behind each other, `segments` their lengths.
-    Padded (for models whose examples a pack would mix): one row each, with an attention mask."""
+    """One micro-batch. Packed: one row of segments, each an example or, where examples share their
+    start, a piece of some. Padded (for models whose examples a pack would mix): one row each, with
+    an attention mask."""
 
     input_ids: Tensor  # (rows, tokens)
     position_ids: Tensor  # (rows, tokens), from 0 in each example
     attention_mask: Tensor | None  # (rows, tokens); None when packed
-    segments: tuple[int, ...]  # lengths of the examples in the row; empty when padded
+    segments: tuple[int, ...]  # lengths of the pieces in the row; empty when padded
+    parents: tuple[int, ...]  # the piece that each continues, -1: none; empty when padded
     predicting: Tensor  # (answers,) flat positions whose next token is supervised
     targets: Tensor  # (answers,) those next tokens
-    tokens: int  # real tokens, padding not counted
+    tokens: int  # of the examples: a shared one counts in each, padding in none
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
@@ -41,6 +44,7 @@ class Batch:
             position_ids=self.position_ids.to(device),
             attention_mask=None if mask is None else mask.to(device),
             segments=self.segments,
+            parents=self.parents,
             predicting=self.predicting.to(device),
             targets=self.targets.to(device),
             tokens=self.tokens,
@@ -80,26 +84,29 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
-def pack(examples: Sequence[Encoded]) -> Batch:
-    """Put examples behind each other in one row; positions restart with each."""
-    ids: list[int] = []
-    positions: list[int] = []
+def pack(examples: Sequence[Encoded], *, shared: bool = True) -> Batch:
+    """Put examples behind each other in one row; positions restart with each.
+
+    With `shared`, what several have in common at their start stands there once; without, each
+    example is a piece of its own.
+    """
+    longest = max(len(example.ids) for example in examples)
+    trie = share_prefixes([e.ids for e in examples], shortest=SHORTEST if shared else longest + 1)
     predicting: list[int] = []
     targets: list[int] = []
-    for example in examples:
-        offset = len(ids)
-        ids.extend(example.ids)
-        positions.extend(range(len(example.ids)))
-        predicting.extend(range(offset + example.answer_start - 1, offset + len(example.ids) - 1))
+    for example, places in zip(examples, trie.places, strict=True):
+        predicting.extend(places[example.answer_start - 1 : -1])
         targets.extend(example.ids[example.answer_start :])
+    pieces = list(zip(trie.segments, trie.starts, strict=True))
     return Batch(
-        input_ids=torch.tensor([ids]),
-        position_ids=torch.tensor([positions]),
+        input_ids=torch.tensor([[token for piece, _ in pieces for token in piece]]),
+        position_ids=torch.tensor([[start + i for p, start in pieces for i in range(len(p))]]),
         attention_mask=None,
-        segments=tuple(len(example.ids) for example in examples),
+        segments=tuple(len(piece) for piece in trie.segments),
+        parents=trie.parents,
         predicting=torch.tensor(predicting, dtype=torch.long),
         targets=torch.tensor(targets, dtype=torch.long),
-        tokens=len(ids),
+        tokens=sum(len(example.ids) for example in examples),
     )
 
 
@@ -122,6 +129,7 @@ def pad(examples: Sequence[Encoded], pad_id: int) -> Batch:
         position_ids=torch.arange(width).expand(len(examples), -1),
         attention_mask=mask,
         segments=(),
+        parents=(),
         predicting=torch.tensor(predicting, dtype=torch.long),
         targets=torch.tensor(targets, dtype=torch.long),
         tokens=int(mask.sum()),
@@ -133,19 +141,20 @@ class BatchBuilder:
     """Cuts an effective batch into micro-batches that fit the memory.
 
     `rows` is the recipe's per_device_train_batch_size: a micro-batch never holds more tokens than
-    that many of the longest examples would, padded.
+    that many of the longest examples would, padded. `shared`: common prefixes stand in it once.
     """
 
     rows: int
     longest: int
     packed: bool
     pad_id: int
+    shared: bool = True
 
     def micro_batches(self, examples: Sequence[Encoded]) -> Iterator[Batch]:
         """The micro-batches of one effective batch."""
         if self.packed:
             for indices in best_fit([len(e.ids) for e in examples], self.rows * self.longest):
-                yield pack([examples[i] for i in indices])
+                yield pack([examples[i] for i in indices], shared=self.shared)
             return
         by_length = sorted(examples, key=lambda e: len(e.ids), reverse=True)
         for start in range(0, len(by_length), self.rows):

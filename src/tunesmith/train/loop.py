@@ -34,7 +34,7 @@ from transformers import set_seed
 
 from tunesmith.config import TrainingSettings
 from tunesmith.errors import ConfigError, DataError, Interrupted, TrainingError
-from tunesmith.models.attention import can_pack, packed_attention_on
+from tunesmith.models.attention import can_pack, is_deterministic, packed_attention_on
 from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
 from tunesmith.records import Adapter, TrainingStep
@@ -165,6 +165,7 @@ class _Run:
             rows=self.settings.per_device_train_batch_size,
             longest=max(len(e.ids) for e in job.train),
             packed=packed,
+            shared=is_deterministic(model),
             pad_id=loaded.renderer.pad_id,
         )
 

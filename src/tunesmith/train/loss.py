@@ -27,7 +27,7 @@ def answer_nll(model: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Ten
         "use_cache": False,
     }
     if batch.attention_mask is None:
-        arguments["segments"] = batch.segments
+        arguments["segments"], arguments["parents"] = batch.segments, batch.parents
         arguments["logits_to_keep"] = batch.predicting
         logits = model(**arguments).logits[0]  # (answers, vocabulary)
     else:
