@@ -13,8 +13,8 @@ from tunesmith.errors import ConfigError, Interrupted, TunesmithError
     ("error", "said", "code"),
     [
         (ConfigError("no [key] here", hint="look"), "error: no [key] here\nhint: look\n", 2),
-        (Interrupted("at step 3", hint="again"), "stopped: at step 3\nhint: again\n", 130),
-        (Interrupted("at step 3"), "stopped: at step 3\n", 130),
+        (Interrupted("lora: stopped", hint="again"), "lora: stopped\nhint: again\n", 130),
+        (Interrupted("lora: stopped"), "lora: stopped\n", 130),
     ],
 )
 def test_a_fault_is_an_error_and_a_wish_to_stop_is_none(

@@ -33,7 +33,7 @@ def test_the_untuned_model_comes_first_and_cheap_baselines_last(
     said = capsys.readouterr().out
     places = [said.index(name) for name in ("baseline", "lora", "majority", "tfidf")]
     assert places == sorted(places)
-    assert "90 % intervals" in said
+    assert "90% intervals" in said
     assert "macro f1" in said
     assert "recall" not in said
 
@@ -57,7 +57,7 @@ def test_every_verdict_is_a_row_and_every_caveat_stands_once(
     assert rows[1][3:] == ["+25.0", "-5.0", "to", "+45.0", "<", "0.001", "better", "–"]
     assert rows[2][-3:] == ["no", "evidence", "31.2"]
     assert rows[3][-1] == "nothing"
-    assert "95 % intervals; p corrected for 3 tests" in " ".join(said.split())
+    assert "95% intervals; p corrected for 3 tests" in " ".join(said.split())
     assert said.count(FEW) == 1
     assert f"• {FEW}" in said
     assert "• lora against majority: On no example." in said

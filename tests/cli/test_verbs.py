@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tunesmith.cli.app import ORDER
+
 VERBS = (
     ("demo",), ("run",), ("plan",), ("data", "check"), ("compare",), ("runs", "show"),
     ("runs", "rm"), ("report",), ("doctor",), ("schema",), ("nano", "path"), ("nano", "build"),
@@ -41,6 +43,31 @@ def test_every_verb_helps_with_an_example(verb: tuple[str, ...], tmp_path: Path)
     assert result.returncode == 0
     assert "Example" in result.stdout
     assert "--json" in result.stdout
+
+
+def test_groups_help_when_they_are_called_bare(tmp_path: Path) -> None:
+    for group in ("data", "nano"):
+        assert f"Example: tunesmith {group}" in tunesmith(tmp_path, group, "--help").stdout
+        bare = tunesmith(tmp_path, group)
+        assert "Commands" in bare.stdout + bare.stderr
+
+
+def test_verbs_are_listed_in_the_order_in_which_one_meets_them(tmp_path: Path) -> None:
+    said = tunesmith(tmp_path, "--help").stdout
+    places = [said.index(f"│ {verb} ") for verb in ORDER]
+    assert places == sorted(places)
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m tunesmith schema | head -c 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("{", "")
+
+
+def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "model"
+    refused(tunesmith(tmp_path, "nano", "build", str(target)), "cannot make", str(target.parent))
 
 
 def test_help_loads_no_heavy_library() -> None:

@@ -374,14 +374,14 @@ def test_the_json_is_the_contracts() -> None:
 def test_plain_words_say_n_interval_p_and_the_correction() -> None:
     said = plain_words(replace(two([0.0] * 30, [1.0] * 30), p=0.01, p_adjusted=0.03))
     assert said.startswith("lora is better than baseline: exact 100.0% against 0.0% on the same 30")
-    assert "+100.0 percentage points (95 % interval +" in said
+    assert "+100.0 percentage points (95% interval +" in said
     assert "p = 0.030 (corrected for several tests; p = 0.010 alone)" in said
     alike = plain_words(replace(two([0.0] * 30, [1.0] * 30), p=0.9996, p_adjusted=1.0))
     assert "p = 1.000" in alike
     assert "corrected" not in alike
     small = replace(two([0.0] * 30, [1.0] * 30), caveats=("Only 30 test examples.",))
     assert plain_words(small, caveats=True) == f"{plain_words(small)} Only 30 test examples."
-    assert "(90 % interval +" in plain_words(small, confidence=0.9)
-    assert "(90 % interval +" in str(comparison_json(small, confidence=0.9)["words"])
+    assert "(90% interval +" in plain_words(small, confidence=0.9)
+    assert "(90% interval +" in str(comparison_json(small, confidence=0.9)["words"])
     worse = plain_words(two([0.9, 0.8, 0.7] * 10, [0.1, 0.2, 0.3] * 10, metric="f1"))
     assert worse.startswith("lora is worse than baseline: f1 0.200 against 0.800")

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tunesmith.data.check import check_files, describe, quality_json
+from tunesmith.data.check import check_files, quality_json
 from tunesmith.data.near import normalised
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.records import Quality, Severity
@@ -198,15 +198,11 @@ def test_tokens_are_counted_where_somebody_can(tmp_path: Path) -> None:
         max_length=90,
         token_lengths=lambda examples: [len(e.messages[-1].content) // 2 for e in examples],
     )
-    assert finding(longer, "overlong").count == 10
+    overlong = finding(longer, "overlong")
+    assert (overlong.message, overlong.count) == ("rows longer than 90 tokens", 10)
     assert longer.usable == 100
-
-
-def test_in_words(tmp_path: Path) -> None:
-    path = rows_file(tmp_path, [{"prompt": "Why?", "completion": "So"}] * 2)
-    lines = describe(check_files([path]))
-    assert lines[0] == "2 rows: 2 usable, 0 set aside."
-    assert any("rows repeat the prompt of an earlier row (50.0% of all)" in line for line in lines)
+    with pytest.raises(ValueError, match="token_lengths"):
+        check_files([path], max_length=90)
 
 
 def test_files_of_one_name_are_sources_of_their_own(tmp_path: Path) -> None:

@@ -112,28 +112,10 @@ def test_files_of_one_name_and_several_sources_keep_their_places(tmp_path: Path)
     assert [r.place for r in cleaned.rejects] == ["a/rows.jsonl:2", "b/rows.jsonl:2"]
 
 
-def test_over_long_rows_are_dropped_or_kept_and_never_cut(tmp_path: Path) -> None:
-    long = "word " * 50
-    source = write(tmp_path, [qa("Why?", "So"), qa("Why?", long), qa(long, "So"), qa("Who?", "I")])
-    dropped = clean([source], TEXT, max_length=10, token_lengths=words)
-    assert [e.place for e in dropped.examples] == ["rows.jsonl:1", "rows.jsonl:4"]
-    assert dropped.lengths == (2, 2)
-    assert dropped.overlong == ("rows.jsonl:2", "rows.jsonl:3")
-    assert [r.reason for r in dropped.rejects] == ["over-long: 51 tokens where 10 are allowed"] * 2
-    assert dropped.rejects[0].row["target"] == long.strip()
-    assert dropped.rows == 4
-    # A dropped row's prompt was seen all the same.
-    assert dropped.aside_keys[0] == ("rows.jsonl:2", dropped.prompt_keys[0])
-    kept = clean([source], TEXT, overlong="keep", max_length=10, token_lengths=words)
-    assert kept.overlong == dropped.overlong
-    assert (len(kept.examples), kept.rejects) == (4, ())
-    assert kept.examples[1].target == long.strip()
-    assert clean([source], TEXT, token_lengths=words).lengths == (2, 51, 51, 2)
-    with pytest.raises(DataError, match=r"All 4 usable rows are longer than 1 tokens") as caught:
-        clean([source], TEXT, max_length=1, token_lengths=words)
-    assert "max_length" in caught.value.hint
-    with pytest.raises(ValueError, match="token_lengths"):
-        clean([source], TEXT, max_length=1)
+def test_lengths_are_asked_for_where_somebody_can_tell(tmp_path: Path) -> None:
+    source = write(tmp_path, [qa("Why?", "So"), "{", qa("Who?", "word " * 50)])
+    assert clean([source], TEXT, token_lengths=words).lengths == (2, 51)
+    assert clean([source], TEXT).lengths is None
 
 
 def test_no_usable_row_is_an_error_that_helps(tmp_path: Path) -> None:

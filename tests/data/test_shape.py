@@ -148,7 +148,7 @@ def test_the_prompt_of_a_row_with_an_unknown_label_is_known() -> None:
     for label in ("approve_budget", None, 3):
         bad = shaped({**row, "expected_response": label, "user_role": "full"}, "access_decision")
         assert bad.example is None
-        assert bad.unknown == str(label)
+        assert bad.unknown == (None if label is None else str(label))
         assert bad.prompt_key == good.prompt_key
         assert bad.prompt is not None
         assert "Show" in bad.prompt

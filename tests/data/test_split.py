@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunesmith.data.split import crossing, split, twins, withheld
+from tunesmith.data import findings
+from tunesmith.data.split import split, twins, withheld
 from tunesmith.errors import DataError
 from tunesmith.records import Example, Message, Splits
 
@@ -183,10 +184,9 @@ def test_a_test_source_stays_whole_and_takes_its_prompts_out_of_training() -> No
     assert sorted(e.place for e in splits.test) == [f"t:{i}" for i in range(10)]
     left_out = withheld(examples)
     assert [(r.place, "t:3" in r.reason) for r in left_out] == [("x:1", True)]
-    finding = crossing(left_out)
-    assert finding is not None
+    (finding,) = findings.withheld(left_out)
     assert finding.count == 1
-    assert crossing(()) is None
+    assert not list(findings.withheld(()))
 
 
 def test_twins_are_exact_or_near() -> None:

@@ -236,6 +236,24 @@ def test_a_prompt_longer_than_the_context_fails_with_its_reason(
         assert answers[1].outcome is not Outcome.FAILED
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_an_answer_that_can_never_come_is_not_asked_for_again(
+    mode: Mode, loaded: Loaded, colour: Task, examples: list[Example]
+) -> None:
+    prompt = (Message("user", "why " * 400),)
+    rows = [Example(prompt, "red", "red"), examples[0]]
+    responder = ModelResponder(loaded, colour, mode=mode)
+    first = {a.example_id: a for a in evaluate(rows, responder, colour)}
+    late = Answer(examples[0].id, "out of memory", Outcome.FAILED)
+    twin = Example(prompt, "blue", "blue")
+    asked = Asked(responder)
+    again = evaluate([*rows, twin], asked, colour, done=first | {late.example_id: late})
+    assert asked.prompts == [examples[0].messages[-1].content]
+    assert again[0] == first[rows[0].id]
+    assert again[1].outcome is not Outcome.FAILED
+    assert (again[2].outcome, again[2].response) == (Outcome.FAILED, again[0].response)
+
+
 def test_answers_do_not_depend_on_batch_mates(
     loaded: Loaded, colour: Task, examples: list[Example]
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tiny_models import questions
-from tunesmith.models.likelihood import continuations, log_likelihoods, score_candidates
+from tunesmith.models.likelihood import continuations, score_candidates
 from tunesmith.models.load import Loaded
 from tunesmith.records import Example, Message
 
@@ -38,6 +38,24 @@ def one_by_one(
             for prompt, answers in zip(prompts, candidates, strict=True)
         ]
     )
+
+
+def log_likelihoods(
+    loaded: Loaded,
+    prompts: Sequence[Ids],
+    candidates: Sequence[Sequence[Ids]],
+    *,
+    batch_size: int,
+    share_prefix: bool = True,
+) -> np.ndarray:
+    """(prompts, candidates), as they are scored in batches."""
+    table = np.full((len(prompts), len(candidates[0])), np.nan)
+    for batch in score_candidates(
+        loaded, prompts, candidates, batch_size=batch_size, share_prefix=share_prefix
+    ):
+        for scored in batch:
+            table[scored.index] = scored.log_likelihoods
+    return table
 
 
 @pytest.fixture(scope="module")

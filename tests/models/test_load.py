@@ -271,3 +271,24 @@ def test_a_broken_adapter_is_named_and_leaves_the_base_plain(
         assert torch.equal(loaded.model(ids).logits, before)
     assert not hasattr(loaded.model, "peft_config")
     assert not any("lora" in name for name, _ in loaded.model.named_modules())
+
+
+def test_a_special_token_beyond_the_weights_is_refused_only_where_a_text_holds_it(
+    folder: Path,
+) -> None:
+    """Gemma 3's tokenizer has one for images, for which its text models have no row."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    tokenizer.save_pretrained(str(folder))
+    renderer = load_base(folder).renderer
+    assert renderer.prompt_ids((Message("user", "Why?"),))
+    with pytest.raises(ModelError, match=r"'<image>'.* has no place in the model"):
+        renderer.prompt_ids((Message("user", "Why <image>?"),))
+
+
+def test_an_attention_that_is_not_installed_is_named(folder: Path) -> None:
+    settings = ModelSettings.model_validate(
+        {"name": str(folder), "attn_implementation": "flash_attention_2"}
+    )
+    with pytest.raises(ModelError, match="cannot load the model of"):
+        load(settings, four_bit=False)

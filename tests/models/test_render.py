@@ -47,6 +47,11 @@ def supervised(tokenizer: PreTrainedTokenizerFast, encoded: Encoded) -> str:
     return str(tokenizer.decode(encoded.ids[encoded.answer_start :]))
 
 
+def answer_ids(renderer: Renderer, messages: tuple[Message, ...], answer: str) -> list[int]:
+    encoded = renderer.example(Example(messages, answer))
+    return list(encoded.ids[encoded.answer_start :])
+
+
 @pytest.mark.parametrize("tokenizer", [PLAIN, WITH_BOS], ids=["plain", "bos"])
 @settings(max_examples=60, deadline=None)
 @given(pairs=turns, system=st.none() | texts.filter(str.strip))
@@ -128,6 +133,72 @@ def test_a_template_that_refuses_a_system_turn_gets_it_before_the_question() -> 
     assert renderer.example(example).ids[-1] in renderer.stop_ids
 
 
+def test_a_system_turn_that_a_template_leaves_out_goes_before_the_question() -> None:
+    silent = CHATML.replace("in messages", "in messages if message['role'] != 'system'")
+    renderer = Renderer(tiny_tokenizer(template=silent))
+    prompt = renderer.prompt_text((Message("system", "Be brief."), Message("user", "Why?")))
+    assert prompt == f"{START}user\nBe brief.\n\nWhy?{END}\n{START}assistant\n"
+
+
+def test_the_token_that_the_template_ends_a_turn_with_is_an_end() -> None:
+    """Qwen's base models name <|endoftext|> everywhere, and their turns end with <|im_end|>."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = "<|pad|>"
+    renderer = Renderer(tokenizer)
+    encoded = renderer.example(Example((Message("user", "Why?"),), "So."))
+    assert supervised(tokenizer, encoded) == "So." + END
+    assert renderer.decode(encoded.ids[encoded.answer_start :]) == "So."
+
+
+@pytest.mark.parametrize("template", [NO_END, CHATML.replace("<|im_end|>", "</turn>")])
+def test_what_is_written_behind_an_answer_in_letters_is_no_part_of_it(template: str) -> None:
+    renderer = Renderer(tiny_tokenizer(template=template))
+    ids = answer_ids(renderer, (Message("user", "Why?"),), "So.")
+    assert ids[-1] in renderer.stop_ids
+    assert renderer.decode(ids) == "So."
+
+
+def test_a_model_that_can_think_is_asked_not_to() -> None:
+    """As Qwen3's template does it; the answers it is trained on hold no thoughts."""
+    empty = "<think>\n\n</think>\n\n"
+    template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
+        "{% if loop.last and m['role'] == 'assistant' %}{{ '" + empty + "' }}{% endif %}"
+        "{{ m['content'] + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+        "{% if enable_thinking is defined and not enable_thinking %}{{ '"
+        + empty
+        + "' }}{% endif %}"
+        "{% endif %}"
+    ).replace("\n", "\\n")
+    renderer = Renderer(tiny_tokenizer(template=template))
+    messages = (Message("user", "Why?"),)
+    assert renderer.prompt_text(messages).endswith(f"{START}assistant\n{empty}")
+    assert renderer.decode(answer_ids(renderer, messages, "So.")) == "So."
+
+
+def test_a_template_that_writes_the_date_writes_the_same_on_every_day() -> None:
+    """Llama 3.2's does: what a model learned in one week is asked in another."""
+    renderer = Renderer(tiny_tokenizer(template="{{ strftime_now('%d %b %Y') }}" + CHATML))
+    assert renderer.prompt_text((Message("user", "Why?"),)).startswith("26 Jul 2024<|im_start|>")
+
+
+def test_what_a_template_refuses_is_said_with_its_place() -> None:
+    strict = (
+        "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}{% endfor %}"
+    ) + CHATML
+    renderer = Renderer(tiny_tokenizer(template=strict))
+    twice = Example((Message("user", "a"), Message("user", "b")), "c", place="rows.jsonl:7")
+    for ask in (renderer.examples, renderer.prompts):
+        with pytest.raises(ModelError, match="roles must alternate") as caught:
+            ask([twice])
+        assert "rows.jsonl:7" in caught.value.message
+        assert "user, user" in caught.value.message
+    with pytest.raises(ModelError, match=r"chat template of .* cannot be used"):
+        Renderer(tiny_tokenizer(template="{% for m in messages %}"))
+
+
 def test_a_prompt_that_is_not_the_beginning_of_the_whole_is_refused() -> None:
     renderer = Renderer(tiny_tokenizer(template=THINKING))
     example = Example((Message("user", "Why?"),), "So.", place="rows.jsonl:7")
@@ -141,7 +212,7 @@ def test_a_tokenizer_without_a_template_or_an_end_is_refused() -> None:
     with pytest.raises(ModelError, match="has no chat template") as caught:
         Renderer(tiny_tokenizer(template=None))
     assert "model.chat_template" in caught.value.hint
-    endless = tiny_tokenizer()
+    endless = tiny_tokenizer(template=NO_END)
     endless.eos_token = None
     with pytest.raises(ModelError, match="names no end-of-turn token") as caught:
         Renderer(endless)
@@ -153,7 +224,7 @@ def test_a_tokenizer_without_a_template_or_an_end_is_refused() -> None:
 def test_decoding_an_answer_gives_its_text_back(answer: str) -> None:
     renderer = Renderer(PLAIN)
     messages = (Message("user", "Say it."),)
-    ids = renderer.answer_ids(messages, answer)
+    ids = answer_ids(renderer, messages, answer)
     assert ids[-1] == PLAIN.eos_token_id
     assert renderer.decode(ids) == answer
 

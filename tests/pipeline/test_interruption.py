@@ -64,7 +64,7 @@ def test_interrupted_training_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     assert straight.returncode == 0, err
     assert json.loads(out)["variants"] == json.loads(told)["variants"]
     losses = [sorted(home.glob("artefacts/**/steps.jsonl")) for home in (broken, whole)]
-    kept, plain = ([json.loads(line)["loss"] for line in f[0].open()] for f in losses)
+    kept, plain = ([json.loads(x)["loss"] for x in f[0].read_text().splitlines()] for f in losses)
     assert kept == plain
 
 

@@ -15,10 +15,18 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tunesmith.compare import plain_words
 from tunesmith.errors import StoreError
 from tunesmith.records import Answer, Comparison, Estimate, Metric, Verdict
-from tunesmith.report.background import settings
+from tunesmith.report.background import machine, settings
 from tunesmith.report.cases import cases
 from tunesmith.report.drawing import draw_dot
-from tunesmith.report.evidence import classes, confusions, curves, scores
+from tunesmith.report.evidence import (
+    classes,
+    confusions,
+    curves,
+    outcomes,
+    scores,
+    slices,
+    twins,
+)
 from tunesmith.report.facts import Facts, gather
 from tunesmith.report.page import page, render
 from tunesmith.report.verdicts import forests, opening
@@ -287,6 +295,26 @@ def test_intervals_carry_the_level_that_the_recipe_asked_for(facts: Facts) -> No
     assert "95% " not in html
 
 
+def test_every_table_has_the_untuned_model_first_and_those_without_a_model_last(
+    facts: Facts,
+) -> None:
+    order = ["baseline", "qlora", "grit", "majority", "tf-idf"]
+    for grid in (scores(facts), *slices(facts), twins(facts)):
+        assert grid is not None
+        assert [name for name, _, _ in grid.rows] == order
+    assert [row.variant for row in outcomes(facts)] == order
+    assert [(row.b, row.a) for row in forests(facts)[0].rows] == [
+        ("qlora", "baseline"), ("grit", "baseline"), ("grit", "qlora"), ("majority", "baseline"),
+    ]  # fmt: skip
+
+
+def test_what_a_variant_is_stands_below_the_table_in_full_width(report: Path) -> None:
+    html = report.read_text("utf-8")
+    row, note = html.index('<th scope="row">tf-idf'), html.index("TF-IDF and logistic regression")
+    assert html.index("</table>", row) < note
+    assert "The same for every other score (1)" in html
+
+
 def test_classes_have_tables_of_their_own_in_the_order_of_the_task(facts: Facts) -> None:
     """The untuned model names no `full`, so its precision has a gap there and keeps its place."""
     figure = Estimate(0.5, 4, (0.15, 0.85))
@@ -309,6 +337,16 @@ def test_classes_have_tables_of_their_own_in_the_order_of_the_task(facts: Facts)
     assert untuned == ["–", "50.0%", "–", "–"]
     assert "Class by class" in page(full, sentence)
     assert "Class by class" not in page(facts, sentence)
+
+
+def test_where_it_ran_is_told_in_units_and_nothing_is_left_empty(facts: Facts) -> None:
+    hardware = {"memory": 25_276_514_304, "four_bit_reason": "", "cores": 2}
+    seen = replace(facts.experiment.provenance, hardware=hardware, git_revision="9" * 40)
+    told = dict(machine(replace(facts, experiment=replace(facts.experiment, provenance=seen))))
+    assert told["memory"] == "25.3\u202fGB"
+    assert told["cores"] == "2"
+    assert "four bit reason" not in told
+    assert told["git revision"] == f"{'9' * 12} (with uncommitted changes)"
 
 
 def test_a_forest_puts_every_interval_where_it_belongs(facts: Facts) -> None:
@@ -490,7 +528,7 @@ def test_paper_gets_everything_that_is_folded_on_the_screen(browser: Browser, re
     folded = "document.querySelectorAll('details.on-paper[open]').length"
     assert view.evaluate(folded) == 0
     view.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    assert view.evaluate(folded) == 2
+    assert view.evaluate(folded) == 3
     view.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert view.evaluate(folded) == 0
     view.emulate_media(media="print")

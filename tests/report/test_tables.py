@@ -36,7 +36,9 @@ def test_every_table_is_written_in_three_forms(filled: Any, tmp_path: Path) -> N
     assert list(frame["value"]) == [metric.estimate.value for metric in stored]
     assert list(frame["ci_high"]) == [metric.estimate.ci[1] for metric in stored]
     tests = pandas.read_csv(tmp_path / "tables" / "comparisons.csv")
-    assert list(tests["verdict"]) == [c.verdict for c in filled.store.comparisons(filled.run_id)]
+    stored_tests = filled.store.comparisons(filled.run_id)
+    assert sorted(tests["verdict"]) == sorted(c.verdict for c in stored_tests)
+    assert list(tests["b"])[-2:] == ["majority", "tf-idf"]  # baselines without a model come last
 
 
 def test_csv_comes_back_field_by_field() -> None:
@@ -73,13 +75,15 @@ def test_the_summary_is_the_contract(filled: Any, tmp_path: Path) -> None:
     assert said["recipe"] == "orgaccess"
     assert said["report"] == str(tmp_path / "report.html")
     assert said["seconds"] >= 0
-    assert list(said["variants"]) == ["baseline", "majority", "tf-idf", "qlora", "grit"]
+    assert [c["detectable"] for c in said["comparisons"] if c["b"] == "grit"] == [0.41, None, None]
+    assert list(said["variants"]) == ["baseline", "qlora", "grit", "majority", "tf-idf"]
     figure = said["variants"]["qlora"]["metrics"]["accuracy"]
     assert (figure["value"], figure["n"]) == (10 / 12, 12)
     assert figure["ci"][0] <= figure["value"] <= figure["ci"][1]
     assert len(said["comparisons"]) == len(filled.store.comparisons(filled.run_id))
     assert set(said["comparisons"][0]) == {
-        "metric", "a", "b", "n", "difference", "ci", "test", "p", "p_adjusted", "effect", "verdict"
+        "metric", "a", "b", "n", "difference", "ci", "test", "p", "p_adjusted", "effect", "verdict",
+        "detectable",
     }  # fmt: skip
     verdicts = {comparison["verdict"] for comparison in said["comparisons"]}
     assert verdicts == {"better", "worse", "no evidence", "equivalent"}

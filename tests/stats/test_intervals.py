@@ -256,3 +256,12 @@ def test_equal_but_for_rounding_is_equal() -> None:
 def test_blocks_cover_every_row_once() -> None:
     rows = [i for block in blocks(23, 1_000_000) for i in range(block.start, block.stop)]
     assert rows == list(range(23))
+
+
+@pytest.mark.parametrize("n", [2, 7, 300, 40_000])
+def test_the_resampled_means_are_those_of_a_plain_loop(n: int) -> None:
+    values = np.random.default_rng(n).beta(2, 3, n)
+    rng = np.random.default_rng(5)
+    plain = [values[rng.integers(0, n, n)].mean() for _ in range(31)]
+    found = bootstrap_mean(values, replicates=31, seed=5).replicates
+    np.testing.assert_allclose(found, plain, rtol=1e-12)

@@ -224,3 +224,27 @@ def test_a_read_only_place_gives_what_it_has_and_takes_nothing(tmp_path: Path) -
     with pytest.raises(StoreError, match="Permission denied") as caught:
         artefacts.publish("train", "0" * 64, lambda _: {})
     assert "--home" in caught.value.hint
+
+
+def test_removing_takes_what_was_begun_and_what_was_damaged_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    artefacts = Artefacts(tmp_path)
+    place = artefacts.publish("split", KEY, lambda directory: {})
+    other = artefacts.publish("split", fingerprint("another"), lambda directory: {})
+    (artefacts.partial("split", KEY)).mkdir()
+    place.with_name(f"{place.name}.damaged-1").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    artefacts.remove(elsewhere)
+    artefacts.remove(place)
+    assert list(artefacts.folder.glob("split-*")) == [other]
+    assert not list((artefacts.folder / ".locks").glob(f"{place.name}*"))
+    assert elsewhere.is_dir()
+
+    def build(directory: Path) -> Mapping[str, Any]:
+        artefacts.remove(place)  # somebody removes the run that had it; another is building it
+        assert directory.is_dir()
+        return {}
+
+    assert artefacts.publish("split", KEY, build) == place

@@ -275,6 +275,12 @@ def test_judgements_come_back(store: Store, run_id: str) -> None:
     artefact = StageArtefact("split", "k" * 64, Path("artefacts/split-k"), {"rows": 3}, True)
     store.record_artefact(run_id, artefact)
     assert store.artefacts(run_id) == [artefact]
+    # A resumed run notes its artefacts again: order, and what it made itself, stay.
+    made = replace(artefact, stage="adapter", reused=False)
+    store.record_artefact(run_id, made)
+    store.record_artefact(run_id, artefact)
+    store.record_artefact(run_id, replace(made, reused=True))
+    assert store.artefacts(run_id) == [artefact, made]
 
 
 def test_removing_a_run_leaves_nothing_of_it_and_all_of_the_others(

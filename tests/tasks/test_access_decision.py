@@ -160,3 +160,9 @@ def test_declining_is_an_outcome_of_its_own() -> None:
 def test_a_label_and_a_rationale_behind_it_decide(label: str, rationale: str) -> None:
     target = f"{label}\nRationale: {' '.join(rationale.split())}"
     assert AccessDecision().parse(target).label == label
+
+
+def test_a_label_that_is_null_is_missing_and_not_unknown() -> None:
+    row = {"permissions": "{}", "query": "Show", "expected_response": None}
+    with pytest.raises(UnknownLabel, match="the label is missing: expected_response is null"):
+        AccessDecision().shape(row)

@@ -197,7 +197,7 @@ def test_gradient_checkpointing_changes_memory_and_no_gradient(
 ) -> None:
     model = adapted(loaded, settings)
     plain_loss, plain = step(model, encoded[:4], rows=4, packed=packed)
-    model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
+    model.get_base_model().activation_checkpointing_enable({"use_reentrant": False})
     loss, grads = step(model, encoded[:4], rows=4, packed=packed)
     assert loss == plain_loss
     for name, grad in grads.items():

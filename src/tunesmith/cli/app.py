@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from tunesmith import __version__
 from tunesmith.cli.compare import compare
@@ -18,8 +20,19 @@ from tunesmith.cli.run import run
 from tunesmith.cli.runs import report, runs
 from tunesmith.cli.schema import schema
 
+ORDER = ("demo", "data", "plan", "run", "runs", "report", "compare", "doctor", "schema", "nano")
+
+
+class _InOrder(TyperGroup):
+    """Verbs in the order in which one meets them; typer puts groups behind commands."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(self.commands, key=[*ORDER, *self.commands].index)
+
+
 app = typer.Typer(
     name="tunesmith",
+    cls=_InOrder,
     help="Fine-tune a small language model on your own data, and prove that it got better.",
     epilog="Start with `tunesmith demo`, then `tunesmith data check your-file.jsonl`.",
     no_args_is_help=True,
@@ -61,4 +74,6 @@ def main() -> None:
     # Threads that spin while they wait starve one another as soon as anything else runs beside
     # them; OpenMP reads this once, when torch is loaded. See docs/pitfalls.md for the figures.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # It asks for a package that nothing here needs, at every start on a CPU with AVX512-BF16.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     app()

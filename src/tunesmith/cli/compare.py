@@ -57,9 +57,13 @@ def compare(
 ) -> None:
     """Say whether the answers in B are better than those in A, on the examples both hold.
 
-    Each line: {"id", "response"} and "target" or "label". Exit 0; 1 where --fail-if holds.
+    Each line holds one answer: `{"id": "7", "response": "…", "target": "…"}`, or `"label"` in
+    place of `"target"`; the two files are paired by id. Exit 0; 1 where --fail-if holds.
 
-    Example: `tunesmith compare old.jsonl new.jsonl --scorer exact --fail-if worse`
+    Examples:
+
+    - `tunesmith compare old.jsonl new.jsonl --scorer exact`
+    - `tunesmith compare old.jsonl new.jsonl --scorer rouge_l --fail-if worse`
     """
     from tunesmith.compare import CompareSettings, compare_files
     from tunesmith.compare.files import checked_conditions, failing
@@ -83,7 +87,7 @@ def show_files(found: FileComparison) -> None:
 
     for c in found.comparisons:
         table = Table(title=f"{c.metric} on the same {c.n:,} examples", title_justify="left")
-        for head in ("answers", "score", f"{100 * found.confidence:g} % interval", "n"):
+        for head in ("answers", "score", f"{100 * found.confidence:g}% interval", "n"):
             table.add_column(head, justify="left" if head == "answers" else "right")
         for name, e in ((c.a, found.a), (c.b, found.b)):
             ends = f"{e.ci[0]:.3f} to {e.ci[1]:.3f}"

@@ -18,7 +18,13 @@ from tunesmith.errors import ConfigError
 if TYPE_CHECKING:
     from tunesmith.records import Example, Finding, Quality
 
-data = typer.Typer(name="data", help="Look at data before training on it.", no_args_is_help=True)
+data = typer.Typer(
+    name="data",
+    help="Look at data before training on it.",
+    epilog="Example: `tunesmith data check train.jsonl`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 
 SHOWN = 3  # examples of a finding
 COLOURS = {"info": "cyan", "warning": "yellow", "error": "red"}
@@ -51,7 +57,7 @@ def repeat(option: str, arguments: Sequence[str]) -> list[str]:
 
 @data.callback()
 def _data() -> None:
-    """Look at data before training on it."""
+    pass
 
 
 @data.command("check", cls=_ManyAgainst)
@@ -102,9 +108,11 @@ def check(
     Counts usable rows, labels, repaired and unknown ones, repeated and contradicting prompts,
     and, with --against, prompts that stand in other files word for word or nearly.
 
-    Examples: `tunesmith data check train.jsonl`,
-    `tunesmith data check train.parquet --against test.parquet --json`,
-    `tunesmith data check faq.csv --field instruction=Question --field response=Reply`.
+    Examples:
+
+    - `tunesmith data check train.jsonl`
+    - `tunesmith data check train.parquet --against test.parquet`
+    - `tunesmith data check faq.csv --field instruction=Question --field response=Reply`
     """
     from tunesmith.data.check import check_files, quality_json
 
@@ -177,7 +185,7 @@ def _figures(quality: Quality, *, compared: bool) -> Table:
         (
             "length",
             f"{tokens['p50']:,.0f}",
-            f"{unit} in the median; 99 % within {tokens['p99']:,.0f}, longest {tokens['max']:,.0f}",
+            f"{unit} in the median; 99% within {tokens['p99']:,.0f}, longest {tokens['max']:,.0f}",
         ),
     ]
     if compared:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from tunesmith.cli.options import Home, Json, Sets
+from tunesmith.cli.options import Home, Json, RecipeName, Sets
 from tunesmith.cli.output import verb
 from tunesmith.cli.run import show_finished
 from tunesmith.cli.watch import Watch
@@ -14,7 +10,7 @@ from tunesmith.cli.watch import Watch
 
 @verb
 def demo(
-    recipe: Annotated[str, typer.Argument(help="Which recipe.")] = "anecdot",
+    recipe: RecipeName = "anecdot",
     sets: Sets = None,
     home: Home = None,
     as_json: Json = False,

@@ -12,7 +12,7 @@ from tunesmith.cli.output import out, print_json, verb
 def doctor(home: Home = None, as_json: Json = False) -> None:
     """Say what this machine can do: cores, memory, GPU, bf16, 4-bit, Graphviz, hub access.
 
-    Examples: `tunesmith doctor`, `tunesmith doctor --json`.
+    Example: `tunesmith doctor`.
     """
     from tunesmith.pipeline import examine_machine, home_of
 

@@ -16,7 +16,11 @@ from tunesmith.cli.output import err, out, print_json, verb
 from tunesmith.errors import ConfigError
 
 nano = typer.Typer(
-    name="nano", help="The embedded base model: where it is, and how to build it again."
+    name="nano",
+    help="The embedded base model: where it is, and how to build it again.",
+    epilog="Example: `tunesmith nano path`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 
@@ -100,7 +104,13 @@ def beside(directory: Path) -> Iterator[Path]:
     check_target(directory)
     whole = directory.resolve()
     partial, older = (whole.with_name(f".{whole.name}.{os.getpid()}.{x}") for x in ("new", "old"))
-    partial.mkdir(parents=True)
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make a folder in {whole.parent}: {error.strerror}",
+            hint="name a place that is yours and has room",
+        ) from error
     try:
         yield partial
         check_target(directory)

@@ -16,13 +16,15 @@ Home = Annotated[
         "--home",
         metavar="DIR",
         envvar="TUNESMITH_HOME",
-        help="Where the store, the artefacts and the runs live. TUNESMITH_STORE, a SQLAlchemy URL, "
-        "puts the store alone elsewhere.",
+        help="Folder of the runs and their database; `tunesmith doctor` shows it.",
     ),
 ]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one value; may be repeated."),
+]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file, or the name of a shipped recipe.")
 ]
 Profile = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="Apply a profile of the recipe.")

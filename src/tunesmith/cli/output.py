@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -49,15 +50,18 @@ def friendly_errors() -> Iterator[None]:
     try:
         yield
     except TunesmithError as error:
-        # To stop is a wish that was met, and no fault.
-        kind = "[bold]stopped:[/]" if isinstance(error, Interrupted) else "[bold red]error:[/]"
-        err.print(f"{kind} {escape(error.message)}", highlight=False, soft_wrap=True)
+        # To stop is a wish that was met, and no fault; its message says itself who stopped where.
+        kind = "" if isinstance(error, Interrupted) else "[bold red]error:[/] "
+        err.print(f"{kind}{escape(error.message)}", highlight=False, soft_wrap=True)
         if error.hint:
             err.print(f"[dim]hint:[/] {escape(error.hint)}", highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
         err.print("[bold]stopped[/]; what was done so far is kept: the same command goes on")
         raise typer.Exit(INTERRUPTED) from error
+    except BrokenPipeError as error:  # whoever read has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains
+        raise typer.Exit(0) from error
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         message = error.strerror or str(error)

@@ -9,14 +9,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from tunesmith.cli.options import Home, Json, Profile, Sets
+from tunesmith.cli.options import Home, Json, Profile, RecipeName, Sets
 from tunesmith.cli.output import out, print_json, verb
 from tunesmith.cli.watch import Watch
 
 
 @verb
 def plan(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    recipe: RecipeName,
     sets: Sets = None,
     profile: Profile = None,
     method: Annotated[
@@ -27,7 +27,10 @@ def plan(
 ) -> None:
     """Say what a run would do and need, without training anything.
 
-    Examples: `tunesmith plan anecdot`, `tunesmith plan my.yaml --method qlora --json`.
+    Examples:
+
+    - `tunesmith plan anecdot`
+    - `tunesmith plan my.yaml --method qlora --json`
     """
     from tunesmith.config import load_recipe
     from tunesmith.errors import ConfigError

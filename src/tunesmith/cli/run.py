@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from tunesmith.cli.options import Home, Json, Profile, Sets
+from tunesmith.cli.options import Home, Json, Profile, RecipeName, Sets
 from tunesmith.cli.output import err, out, print_json, verb
 from tunesmith.cli.show import show_metrics, show_verdicts
 from tunesmith.cli.watch import Watch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @verb
 def run(
-    recipe: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped recipe.")],
+    recipe: RecipeName,
     sets: Sets = None,
     profile: Profile = None,
     resume: Annotated[
@@ -37,9 +37,11 @@ def run(
     A stage whose inputs did not change is not run again, so the same command twice is quick, and
     after an interruption it goes on where it was.
 
-    Examples: `tunesmith run recipes/orgaccess.yaml`,
-    `tunesmith run my.yaml --set training.lora_r=32 --set model.name=meta-llama/Llama-3.2-1B`,
-    `tunesmith run my.yaml --dry-run`.
+    Examples:
+
+    - `tunesmith run my.yaml`
+    - `tunesmith run my.yaml --dry-run`
+    - `tunesmith run anecdot --set training.lora_r=32 --set data.sources.machines.rows=800`
     """
     from tunesmith.config import load_recipe
     from tunesmith.pipeline import home_of, run_recipe

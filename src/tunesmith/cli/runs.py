@@ -16,7 +16,7 @@ from tunesmith.cli.show import show_metrics, show_verdicts
 runs = typer.Typer(
     name="runs",
     help="What was run, and what came of it.",
-    epilog="Examples: `tunesmith runs`, `tunesmith runs show anecdot`, `runs rm 20261121`.",
+    epilog="Examples: `tunesmith runs`, `tunesmith runs show anecdot`.",
     rich_markup_mode="markdown",
 )
 RunId = Annotated[

@@ -30,7 +30,7 @@ def show_metrics(metrics: Iterable[Metric], *, confidence: float) -> None:
     names = list(dict.fromkeys(m.name for m in whole))[:SHOWN_METRICS]
     n = max((m.estimate.n for m in whole), default=0)
     table = Table(
-        title=f"Scores on {n:,} test examples ({100 * confidence:g} % intervals)",
+        title=f"Scores on {n:,} test examples ({100 * confidence:g}% intervals)",
         title_justify="left",
     )
     table.add_column("variant")
@@ -65,7 +65,7 @@ def show_verdicts(comparisons: Sequence[Comparison], *, confidence: float) -> No
     table = Table(
         title=f"Verdicts by {escape(asked[0].metric.replace('_', ' '))}",
         title_justify="left",
-        caption=f"Differences{' in percentage points' if share else ''} with {100 * confidence:g} %"
+        caption=f"Differences{' in percentage points' if share else ''} with {100 * confidence:g}%"
         f" intervals; p corrected for {_tests(len(asked))}; could show: the smallest difference"
         " that would probably have been seen.",
         caption_justify="left",

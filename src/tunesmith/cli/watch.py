@@ -34,6 +34,7 @@ class Watch:
             TextColumn("[dim]{task.fields[note]}"),
             console=err,
             transient=True,
+            disable=not err.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
         self._began = time.monotonic()
@@ -41,8 +42,7 @@ class Watch:
         self._begun: dict[str, tuple[int, float]] = {}
 
     def __enter__(self) -> Watch:
-        if err.is_terminal:
-            self._bars.start()
+        self._bars.start()
         return self
 
     def __exit__(

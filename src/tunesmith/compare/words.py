@@ -55,7 +55,7 @@ def plain_words(comparison: Comparison, *, confidence: float = 0.95, caveats: bo
     values = f"{metric} {_value(c.value_b, share)} against {_value(c.value_a, share)}"
     evidence = (
         f"a difference of {_difference(c.difference, share)}"
-        f" ({100 * confidence:g} % interval {_interval(c, share)}), {_tested(c)}"
+        f" ({100 * confidence:g}% interval {_interval(c, share)}), {_tested(c)}"
     )
     if c.verdict is Verdict.BETTER:
         said = f"{c.b} is better than {c.a}: {values} {on}, {evidence}."

@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from tunesmith.data import findings
 from tunesmith.data.clean import Cleaned, TokenLengths, clean
-from tunesmith.data.lengths import estimate
+from tunesmith.data.lengths import estimate, summary
 from tunesmith.data.near import near_duplicates, prompt_text
 from tunesmith.data.read import read_rows
+from tunesmith.data.sample import within
 from tunesmith.data.shape import LOOKED_AT, guess_task
 from tunesmith.data.source import Source
-from tunesmith.records import Example, Quality
+from tunesmith.records import Example, Quality, Reject
 from tunesmith.tasks.base import Task, get_task
 
 GOLD_ROWS = 200  # answers that a task's own rules are tried on
@@ -70,7 +70,10 @@ def check(cleaned: Cleaned, against: Cleaned | None = None, *, task: Task | None
         contradicting_prompts=len(contradicting),
         leaked_exact=len(exact),
         leaked_near=len(near),
-        tokens=_tokens(cleaned),
+        tokens={
+            **summary(cleaned.lengths or estimate(cleaned.examples)),
+            "estimated": float(cleaned.lengths is None),  # words and signs: nobody counted tokens
+        },
         findings=found,
     )
 
@@ -88,20 +91,20 @@ def check_files(
     """Check files (globs, folders, hub ids) as they stand; `task` is guessed where it is None.
 
     `fields` and `split` are those of a Source, for all of `paths` and `against`. `max_length` is in
-    tokens and needs `token_lengths`; longer rows are told, none is set aside for it. Raises
-    DataError where a file cannot be read or has no usable row, ConfigError for an unknown task.
+    tokens and needs `token_lengths` (ValueError without); longer rows are told, none is set aside
+    for it. Raises DataError where a file cannot be read or has no usable row, ConfigError for an
+    unknown task.
     """
     sources = _sources(paths, fields, split)
     guessed = guess_task(_columns(sources[0])) if task is None else ""
     chosen = get_task(guessed or str(task)) if not isinstance(task, Task) else task
-    cleaned = clean(
-        sources, chosen, overlong="keep", max_length=max_length, token_lengths=token_lengths
-    )
+    cleaned = clean(sources, chosen, token_lengths=token_lengths)
     other = clean(_sources(against, fields, split), chosen) if against else None
     quality = check(cleaned, other, task=chosen)
     found = (
         *(findings.guessed(guessed, cleaned.rows) if guessed else ()),
         *quality.findings,
+        *(() if max_length is None else findings.overlong(_overlong(cleaned, max_length))),
         *findings.broken_answers(_spread(cleaned.examples, GOLD_ROWS), chosen),
     )
     return replace(quality, findings=found)
@@ -136,25 +139,6 @@ def quality_json(quality: Quality) -> dict[str, Any]:
     }
 
 
-def describe(quality: Quality) -> list[str]:
-    """The same in words, a line each."""
-    tokens = quality.tokens
-    unit = "words" if tokens.get("estimated") else "tokens"
-    lines = [f"{quality.rows:,} rows: {quality.usable:,} usable, {quality.rejected:,} set aside."]
-    if quality.labels:
-        counts = ", ".join(f"{label} {n:,}" for label, n in quality.labels.items())
-        lines.append(f"Labels: {counts}.")
-    lines.append(
-        f"Length in {unit}: mean {tokens['mean']:.0f}, median {tokens['p50']:.0f}, "
-        f"99 % within {tokens['p99']:.0f}, longest {tokens['max']:.0f}."
-    )
-    for finding in quality.findings:
-        where = f" ({', '.join(finding.examples[:3])})" if finding.examples else ""
-        then = f" {finding.action}" if finding.action else ""
-        lines.append(f"{finding.severity}: {finding.count:,} {finding.message}{where}.{then}")
-    return lines
-
-
 def _repeated(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """(place of a later row, place of the first) for each row whose prompt stood before."""
     first: dict[str, str] = {}
@@ -180,18 +164,10 @@ def _leaked(
     return exact, [place for (place, _), hit in zip(open_, near, strict=True) if hit]
 
 
-def _tokens(cleaned: Cleaned) -> Mapping[str, float]:
-    """Lengths of prompt and answer; words and signs where no tokenizer counted (estimated = 1)."""
-    lengths = cleaned.lengths or estimate(cleaned.examples)
-    ordered = sorted(lengths)
-    last = len(ordered) - 1
-    return {
-        "mean": sum(ordered) / len(ordered),
-        "p50": float(median(ordered)),
-        "p99": float(ordered[round(0.99 * last)]),
-        "max": float(ordered[-1]),
-        "estimated": float(cleaned.lengths is None),
-    }
+def _overlong(cleaned: Cleaned, max_length: int) -> Sequence[Reject]:
+    if cleaned.lengths is None:
+        raise ValueError("max_length is in tokens: it needs token_lengths")
+    return within(cleaned.examples, cleaned.lengths, max_length).overlong
 
 
 def _spread(examples: Sequence[Example], wanted: int) -> Sequence[Example]:

@@ -2,7 +2,7 @@
 
 Labels are repaired by the task's explicit aliases only. Duplicates and contradictions are not
 removed here: they are counted by `check` over the rendered prompt, and `split` keeps them on one
-side. An over-long row is dropped or kept by policy; an answer is never cut.
+side.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from tunesmith.data.near import prompt_text
 from tunesmith.data.read import names, read_rows, resolve
 from tunesmith.data.shape import (
     GENERIC,
     LOOKED_AT,
+    NULL_LABEL,
     MissingColumnError,
     Shape,
     Shaped,
@@ -33,7 +33,6 @@ from tunesmith.records import Example, Reject
 from tunesmith.tasks.base import Task
 
 TokenLengths = Callable[[Sequence[Example]], list[int]]  # tokens of prompt and answer, rendered
-NULL_LABEL = "the label is missing: its value is null"
 ASKED_AT_ONCE = 1024  # examples given to a TokenLengths function in one call
 
 
@@ -51,9 +50,8 @@ class Cleaned:
     """What cleaning made of some sources.
 
     `prompt_keys` and `places` are those of `examples`; `aside_keys` are the prompts of rows that
-    were set aside for their label or length alone, which count as duplicates, too. `lengths` are
-    tokens of the examples, there where a `token_lengths` was handed in. `overlong`: rows over
-    `max_length`, whether they were dropped or kept. `rows` = examples + rejects.
+    were set aside for their label alone, which count as duplicates, too. `lengths` are tokens of
+    the examples, there where a `token_lengths` was handed in. `rows` = examples + rejects.
     """
 
     rows: int
@@ -67,8 +65,6 @@ class Cleaned:
     shapes: Mapping[str, Shape | None]
     resolved: tuple[ResolvedSource, ...]
     lengths: tuple[int, ...] | None = None
-    overlong: tuple[str, ...] = ()
-    max_length: int | None = None
 
     @property
     def repaired_labels(self) -> dict[str, int]:
@@ -107,17 +103,13 @@ def clean(
     sources: Sequence[Source],
     task: Task,
     *,
-    overlong: Literal["drop", "keep"] = "drop",
-    max_length: int | None = None,
     token_lengths: TokenLengths | None = None,
 ) -> Cleaned:
     """Read the sources and make an Example, or a Reject, of every row.
 
-    `max_length` is in tokens and needs `token_lengths` (ValueError without). Raises DataError for a
-    file that cannot be read, for a field that no row has, and where no row is usable.
+    Raises DataError for a file that cannot be read, for a field that no row has, and where no row
+    is usable.
     """
-    if max_length is not None and token_lengths is None:
-        raise ValueError("max_length is in tokens: it needs token_lengths")
     tray = _Tray()
     shapes: dict[str, Shape | None] = {}
     resolved = [resolve(source) for source in sources]
@@ -126,7 +118,7 @@ def clean(
         shape, rows = _look_ahead(read_rows(pinned, named), source, task)
         shapes[source.name] = shape
         for raw in rows:
-            tray.put(raw.place, _null_told(to_example(raw, task, shape, source)))
+            tray.put(raw.place, to_example(raw, task, shape, source))
     cleaned = Cleaned(
         rows=len(tray.examples) + len(tray.rejects),
         examples=tuple(tray.examples),
@@ -138,13 +130,10 @@ def clean(
         unknown_labels=dict(tray.unknown.most_common()),
         shapes=shapes,
         resolved=tuple(resolved),
-        max_length=max_length,
+        lengths=None if token_lengths is None else _measured(tray.examples, token_lengths),
     )
     _check_usable(cleaned, sources, task)
-    if token_lengths is None:
-        return cleaned
-    measured = _measured(cleaned, token_lengths)
-    return _bounded(measured, max_length, overlong) if max_length is not None else measured
+    return cleaned
 
 
 def write_rejects(path: Path, rejects: Sequence[Reject]) -> None:
@@ -184,16 +173,6 @@ def _look_ahead(
     return shape, chain(first, rows)
 
 
-def _null_told(shaped: Shaped) -> Shaped:
-    """A label that is null is missing; no label of the spelling 'None' is unknown."""
-    if shaped.unknown != "None" or shaped.reject is None:
-        return shaped
-    values = shaped.reject.row.values()
-    if "None" in values or not any(value is None for value in values):
-        return shaped
-    return shaped._replace(reject=replace(shaped.reject, reason=NULL_LABEL), unknown=None)
-
-
 def _check_usable(cleaned: Cleaned, sources: Sequence[Source], task: Task) -> None:
     if cleaned.examples:
         return
@@ -223,46 +202,8 @@ def _remedy(cleaned: Cleaned, reason: str, first: Reject, task: Task) -> str:
     return known + "the task that the data is for (--task)."
 
 
-def _measured(cleaned: Cleaned, token_lengths: TokenLengths) -> Cleaned:
+def _measured(examples: Sequence[Example], token_lengths: TokenLengths) -> tuple[int, ...]:
     lengths: list[int] = []
-    for start in range(0, len(cleaned.examples), ASKED_AT_ONCE):
-        lengths.extend(token_lengths(cleaned.examples[start : start + ASKED_AT_ONCE]))
-    return replace(cleaned, lengths=tuple(lengths))
-
-
-def _bounded(cleaned: Cleaned, max_length: int, policy: Literal["drop", "keep"]) -> Cleaned:
-    assert cleaned.lengths is not None
-    long = [length > max_length for length in cleaned.lengths]
-    places = tuple(e.place for e, over in zip(cleaned.examples, long, strict=True) if over)
-    if not places or policy == "keep":
-        return replace(cleaned, overlong=places)
-    rejects, kept = list(cleaned.rejects), []
-    aside, texts = list(cleaned.aside_keys), list(cleaned.aside_texts)
-    for i, (example, length) in enumerate(zip(cleaned.examples, cleaned.lengths, strict=True)):
-        if not long[i]:
-            kept.append(i)
-            continue
-        turns = [{"role": m.role, "content": m.content} for m in example.messages]
-        row = {"messages": turns, "target": example.target, "label": example.label}
-        reason = f"over-long: {length} tokens where {max_length} are allowed"
-        rejects.append(Reject(example.place, reason, row))
-        aside.append((example.place, cleaned.prompt_keys[i]))
-        texts.append(prompt_text(example))
-    if not kept:
-        raise DataError(
-            f"All {len(long)} usable rows are longer than {max_length} tokens "
-            f"(the shortest has {min(cleaned.lengths)}).",
-            hint="Raise training.max_length.",
-        )
-    dropped = set(places)
-    return replace(
-        cleaned,
-        examples=tuple(cleaned.examples[i] for i in kept),
-        prompt_keys=tuple(cleaned.prompt_keys[i] for i in kept),
-        lengths=tuple(cleaned.lengths[i] for i in kept),
-        rejects=tuple(rejects),
-        aside_keys=tuple(aside),
-        aside_texts=tuple(texts),
-        repairs=tuple(r for r in cleaned.repairs if r.place not in dropped),
-        overlong=places,
-    )
+    for start in range(0, len(examples), ASKED_AT_ONCE):
+        lengths.extend(token_lengths(examples[start : start + ASKED_AT_ONCE]))
+    return tuple(lengths)

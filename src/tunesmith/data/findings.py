@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from tunesmith.data.clean import Cleaned
 from tunesmith.data.near import prompt_text
 from tunesmith.data.shape import prompt_of
-from tunesmith.records import Example, Finding, Severity
+from tunesmith.records import Example, Finding, Reject, Severity
 from tunesmith.tasks.base import Task, gold_check
 
 SHOWN = 5  # places or texts in a finding
@@ -38,10 +38,10 @@ def shapes(cleaned: Cleaned) -> Iterator[Finding]:
 
 
 def rejected(cleaned: Cleaned) -> Iterator[Finding]:
-    """Rows set aside for another reason than their label or their length, by kind of reason."""
+    """Rows set aside for another reason than a label that nobody knows, by kind of reason."""
     kinds: dict[str, list[tuple[str, str]]] = {}
     for reject in cleaned.rejects:
-        if not reject.reason.startswith(("unknown label", "over-long")):
+        if not reject.reason.startswith("unknown label"):
             kind = _PARTICULARS.sub("…", reject.reason)
             kinds.setdefault(kind, []).append((reject.place, reject.reason))
     for members in sorted(kinds.values(), key=len, reverse=True):
@@ -54,14 +54,31 @@ def rejected(cleaned: Cleaned) -> Iterator[Finding]:
             tuple(place for place, _ in members[:SHOWN]),
             "Mend them in the source, or do without them.",
         )
-    if cleaned.overlong and cleaned.max_length is not None:
+
+
+def overlong(rejects: Sequence[Reject]) -> Iterator[Finding]:
+    """Rows that `sample.within` found too long."""
+    if rejects:
         yield Finding(
             "overlong",
             Severity.WARNING,
-            f"rows longer than {cleaned.max_length} tokens",
-            len(cleaned.overlong),
-            cleaned.overlong[:SHOWN],
+            f"rows {rejects[0].reason}",
+            len(rejects),
+            tuple(reject.place for reject in rejects[:SHOWN]),
             "Raise training.max_length, or shorten them: no answer is ever cut.",
+        )
+
+
+def withheld(rejects: Sequence[Reject]) -> Iterator[Finding]:
+    """Rows that `split.withheld` keeps from training."""
+    if rejects:
+        yield Finding(
+            "withheld_rows",
+            Severity.WARNING,
+            "rows left out of training: their prompts stand in a test source",
+            len(rejects),
+            tuple(reject.place for reject in rejects[:SHOWN]),
+            "Nothing to do for this run; ask where the test source and the rest overlap.",
         )
 
 

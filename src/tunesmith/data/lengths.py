@@ -10,6 +10,7 @@ told as one. Counted so it takes a tenth of the time that the regular expression
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,17 @@ def estimate(examples: Sequence[Example]) -> list[int]:
                     system[text] = count([text])[0]
             lengths.append(own + sum(system[text] for text in said))
     return lengths
+
+
+def summary(lengths: Sequence[int]) -> dict[str, float]:
+    """What to know of the lengths of a data set, of which there is at least one."""
+    ordered = sorted(lengths)
+    return {
+        "mean": sum(ordered) / len(ordered),
+        "p50": float(median(ordered)),
+        "p99": float(ordered[round(0.99 * (len(ordered) - 1))]),
+        "max": float(ordered[-1]),
+    }
 
 
 def _own(example: Example) -> str:

@@ -55,7 +55,7 @@ def within(examples: Sequence[Example], lengths: Sequence[int], longest: int) ->
         overlong=tuple(
             Reject(
                 e.place,
-                f"over training.max_length ({longest} tokens)",
+                f"longer than {longest} tokens",
                 {"tokens": n, "prompt": e.messages[-1].content, "target": e.target},
             )
             for e, n in pairs

@@ -30,6 +30,7 @@ NAMES = {  # of a shape, by its answer's column; and of Alpaca, whose answer is 
     "answer": "question/answer",
 }
 GENERIC = "text"  # the task that takes the shapes above
+NULL_LABEL = "the label is missing: its value is null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +154,12 @@ def to_example(raw: RawRow, task: Task, shape: Shape | None, source: Source) -> 
     except MissingColumnError as error:
         return Shaped(None, Reject(raw.place, f"no column {error.column!r}", raw.row))
     except UnknownLabel as error:
-        reject = Reject(raw.place, error.reason, raw.row)
-        twin = _with_a_label(row, task, error.label)
+        missing, twin = _with_a_label(row, task, error.label)
+        reject = Reject(raw.place, NULL_LABEL if missing else error.reason, raw.row)
+        unknown = None if missing else error.label
         if twin is None:
-            return Shaped(None, reject, unknown=error.label)
-        return Shaped(None, reject, twin.prompt_key, prompt_text(twin), unknown=error.label)
+            return Shaped(None, reject, unknown=unknown)
+        return Shaped(None, reject, twin.prompt_key, prompt_text(twin), unknown=unknown)
     except RowError as error:
         return Shaped(None, Reject(raw.place, error.reason, raw.row))
     repaired = draft.raw_label if draft.raw_label != draft.label else None
@@ -193,8 +195,9 @@ def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
     return meta
 
 
-def _with_a_label(row: Mapping[str, Any], task: Task, label: str) -> Example | None:
-    """The Example of a row whose only fault is its label: its prompt counts among the duplicates.
+def _with_a_label(row: Mapping[str, Any], task: Task, label: str) -> tuple[bool, Example | None]:
+    """Whether a label is missing (null, and no spelling "None"), and the Example of a row whose
+    only fault it is: its prompt counts among the duplicates.
 
     Which column is the label's only the task knows: the one that holds this spelling, and that
     makes the row usable once it holds a label of the vocabulary.
@@ -206,8 +209,8 @@ def _with_a_label(row: Mapping[str, Any], task: Task, label: str) -> Example | N
             except RowError:
                 continue
             example = Example(tuple(draft.messages), draft.target)
-            return example if _encodes(prompt_text(example)) else None
-    return None
+            return value is None, example if _encodes(prompt_text(example)) else None
+    return False, None
 
 
 def _encodes(text: str) -> bool:

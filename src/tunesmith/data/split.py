@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from tunesmith.data.near import near_duplicates, prompt_text
 from tunesmith.errors import DataError
-from tunesmith.records import Example, Finding, Reject, Severity, Splits
+from tunesmith.records import Example, Reject, Splits
 
 Stratum = tuple[str, str]
 
@@ -64,20 +64,6 @@ def withheld(examples: Sequence[Example]) -> tuple[Reject, ...]:
         )
         for e in examples
         if tested and e.meta.get("role") != "test" and e.prompt_key in tested
-    )
-
-
-def crossing(rejects: Sequence[Reject]) -> Finding | None:
-    """What `withheld` found, as a Finding; None where it found nothing."""
-    if not rejects:
-        return None
-    return Finding(
-        code="withheld_rows",
-        severity=Severity.WARNING,
-        message="rows left out of training: their prompts stand in a test source",
-        count=len(rejects),
-        examples=tuple(r.place for r in rejects[:5]),
-        action="Nothing to do for this run; ask where the test source and the rest overlap.",
     )
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tunesmith.models.load import Loaded
 
 Mode = Literal["generate", "label_likelihood"]
+HOPELESS = "cannot be asked: "  # begins the reason of a failure that asking again does not mend
 Sink = Callable[[Sequence[Answer]], None]
 Progress = Callable[[int, int], None]
 
@@ -35,17 +36,15 @@ def evaluate(
     """One Answer for each distinct example, in the order of `examples`.
 
     `done` holds answers of an earlier attempt by example id: they are kept, but for those that
-    FAILED, which are asked again. `sink` receives new answers as they come, in the batches of the
-    responder; what it wrote down before an interruption is the next attempt's `done`. `progress`
-    hears (answered, of how many). Examples with the same prompt are asked once, and each is scored
-    by its own gold answer; only the first bears the seconds. A FAILED answer holds the reason
-    where the response would stand.
+    FAILED and may yet come, which are asked again. `sink` receives new answers as they come, in
+    the batches of the responder; what it wrote down before an interruption is the next attempt's
+    `done`. `progress` hears (answered, of how many). Examples with the same prompt are asked once,
+    and each is scored by its own gold answer; only the first bears the seconds. A FAILED answer
+    holds the reason where the response would stand.
     """
     unique = {example.id: example for example in examples}
     answers = {
-        i: answer
-        for i, answer in (done or {}).items()
-        if i in unique and answer.outcome is not Outcome.FAILED
+        i: answer for i, answer in (done or {}).items() if i in unique and not may_come(answer)
     }
     keys = {i: example.prompt_key for i, example in unique.items()}
     heard = {keys[i]: answer for i, answer in answers.items()}
@@ -58,7 +57,7 @@ def evaluate(
         if twin is None:
             waiting.setdefault(keys[i], []).append(example)
         else:
-            twins.append((example, Reply(0, twin.response, tokens=twin.tokens)))
+            twins.append((example, _repeated(twin)))
 
     def arrived(pairs: Sequence[tuple[Example, Reply]]) -> None:
         new = _judged(pairs, task)
@@ -78,6 +77,18 @@ def evaluate(
     if unheard:
         arrived([pair for reply in unheard for pair in _shared(reply, groups[reply.index])])
     return [answers[i] for i in unique]
+
+
+def may_come(answer: Answer) -> bool:
+    """Whether an answer FAILED in a way that asking again may mend; a prompt stays too long."""
+    return answer.outcome is Outcome.FAILED and not answer.response.startswith(HOPELESS)
+
+
+def _repeated(answer: Answer) -> Reply:
+    """What was said to another example with the same prompt."""
+    if answer.outcome is Outcome.FAILED:
+        return Reply(0, failure=answer.response)
+    return Reply(0, answer.response, tokens=answer.tokens)
 
 
 def _shared(reply: Reply, group: Sequence[Example]) -> Iterator[tuple[Example, Reply]]:
@@ -150,9 +161,10 @@ class ModelResponder:
         from tunesmith.models.generate import generate
 
         decode = self._loaded.renderer.decode
+        prompts = self._loaded.renderer.prompts(examples)
         for batch in generate(
             self._loaded,
-            self._loaded.renderer.prompts(examples),
+            prompts,
             max_new_tokens=self._max_new_tokens,
             batch_size=self._batch_size,
         ):
@@ -162,7 +174,7 @@ class ModelResponder:
                     response="" if one.failure else decode(one.ids),
                     seconds=one.seconds,
                     tokens=len(one.ids),
-                    failure=one.failure,
+                    failure=self._told(one.failure, prompts[one.index], 1),
                 )
                 for one in batch
             ]
@@ -171,10 +183,11 @@ class ModelResponder:
         from tunesmith.models.likelihood import continuations, score_candidates
 
         prompts = self._loaded.renderer.prompts(examples)
+        labels = continuations(self._loaded.renderer, examples, self._labels)
         for batch in score_candidates(
             self._loaded,
             prompts,
-            continuations(self._loaded.renderer, examples, self._labels),
+            labels,
             batch_size=self._batch_size,
         ):
             yield [
@@ -183,10 +196,17 @@ class ModelResponder:
                     response="" if one.failure else self._labels[one.best],
                     seconds=one.seconds,
                     tokens=one.tokens,
-                    failure=one.failure,
+                    failure=self._told(
+                        one.failure, prompts[one.index], max(map(len, labels[one.index]))
+                    ),
                 )
                 for one in batch
             ]
+
+    def _told(self, failure: str, prompt: Sequence[int], room: int) -> str:
+        """The reason of a failure, and whether it is for good: the context has no `room` left."""
+        fits = 0 < len(prompt) <= self._loaded.context - room
+        return failure if fits or not failure else HOPELESS + failure
 
 
 def _check_labels(task: Task) -> None:

@@ -46,9 +46,9 @@ def packed_attention(
     values: list[Tensor] = []
     pieces = []
     for q, k, v, parent in zip(
-        query.split(lengths, dim=2),
-        key.split(lengths, dim=2),
-        value.split(lengths, dim=2),
+        torch.split(query, lengths, dim=2),
+        torch.split(key, lengths, dim=2),
+        torch.split(value, lengths, dim=2),
         parents or [-1] * len(lengths),
         strict=True,
     ):
@@ -110,7 +110,8 @@ def _stays_apart(model: PreTrainedModel) -> bool:
 
     def logits(*parts: Tensor, **packed: Any) -> Tensor:
         ids = torch.cat(parts)[None].to(model.device)
-        return model(input_ids=ids, use_cache=False, **packed).logits[0].float()
+        found: Tensor = model(input_ids=ids, use_cache=False, **packed).logits[0].float()
+        return found
 
     def pack(*parts: Tensor) -> Tensor:
         positions = torch.cat([torch.arange(len(part)) for part in parts])[None]
@@ -141,7 +142,7 @@ def _stays_apart(model: PreTrainedModel) -> bool:
         return float((one - two).norm()) <= tolerance * float(two.norm())
 
     training = model.training
-    model.eval()
+    model.train(False)
     try:
         alone = torch.cat([logits(first), logits(second)])
         split = torch.cat([logits(first), logits(continued)])

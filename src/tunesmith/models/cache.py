@@ -8,7 +8,7 @@ copy comes once a block. Layers of other kinds (sliding window, recurrent) stay 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ from transformers.cache_utils import DynamicLayer
 BLOCK = 64  # tokens
 
 
-class RoomyLayer(DynamicLayer):
+# transformers leaves the hook that this line runs, `__init_subclass__`, untyped.
+class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values of one layer, (batch, heads, tokens, head_dim), with room behind them.
 
     `keys` and `values` are views on the filled part, so that whatever reads or replaces those of a
@@ -31,11 +32,8 @@ class RoomyLayer(DynamicLayer):
 
     keys: Tensor
     values: Tensor
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._room: tuple[Tensor, Tensor] | None = None
-        self._shown: Tensor | None = None  # the view of the room that `keys` was last
+    _room: tuple[Tensor, Tensor] | None = None
+    _shown: Tensor | None = None  # the view of the room that `keys` was last
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -84,9 +82,8 @@ def _grown(old: Tensor, filled: int, tokens: int) -> Tensor:
 def roomy_cache(config: Any) -> DynamicCache:
     """An empty cache for a model with this configuration."""
     cache = DynamicCache(config=config)
-    cache.layers = [
-        RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
-    ]
+    roomy: Callable[[], RoomyLayer] = RoomyLayer
+    cache.layers = [roomy() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     if getattr(cache, "layer_class_to_replicate", None) is DynamicLayer:
         cache.layer_class_to_replicate = RoomyLayer
     return cache

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tunesmith.models.batching import in_batches, pad_left
@@ -121,26 +120,6 @@ def score_candidates(
     return in_batches(lengths, work, batch_size=batch_size, failed=_failed, most_tokens=most)
 
 
-def log_likelihoods(
-    loaded: Loaded,
-    prompts: Sequence[Sequence[int]],
-    candidates: Sequence[Sequence[Sequence[int]]],
-    *,
-    batch_size: int,
-    share_prefix: bool = True,
-) -> NDArray[np.float64]:
-    """The same as one array, (prompts, candidates), in nats; NaN where a prompt failed."""
-    width = len(candidates[0]) if candidates else 0
-    table = np.full((len(prompts), width), np.nan)
-    for batch in score_candidates(
-        loaded, prompts, candidates, batch_size=batch_size, share_prefix=share_prefix
-    ):
-        for scored in batch:
-            if not scored.failure:
-                table[scored.index] = scored.log_likelihoods
-    return table
-
-
 def _failed(index: int, reason: str) -> Scored:
     return Scored(index, (), 0.0, 0, failure=reason)
 
@@ -170,7 +149,8 @@ def _score(
     ).logits
     first = logits[:, -1].float().log_softmax(dim=-1)  # (rows, vocabulary)
     opening = torch.tensor([answer[0] for answer in flat], device=device)
-    total = first.gather(1, opening.view(rows, several)).double().flatten()
+    # Summed on the host: Apple GPUs have no float64.
+    total = first.gather(1, opening.view(rows, several)).cpu().double().flatten()
     if cache is not None and going_on:
         row = torch.tensor(going_on, device=device) // several  # whose prompt each goes on from
         if row.tolist() != list(range(rows)):
@@ -211,4 +191,4 @@ def _rest(
             for scores, wanted in zip(logits, ids[:, 1:], strict=True)
         ]
     )
-    return torch.where(real[:, 1:], found, 0.0).double().sum(dim=1)
+    return torch.where(real[:, 1:], found, 0.0).cpu().double().sum(dim=1)

@@ -7,7 +7,7 @@ never run, and weights are read from safetensors only.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +15,19 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-from transformers.utils import logging as transformers_logging
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 
 from tunesmith.config import ModelSettings
 from tunesmith.errors import ModelError
 from tunesmith.models import nano
 from tunesmith.models.hardware import find_hardware
+from tunesmith.models.quiet import quiet
 from tunesmith.models.render import Renderer
 from tunesmith.records import Hardware, ModelFacts
 
@@ -75,7 +81,7 @@ def load_renderer(settings: ModelSettings) -> Renderer:
     _check_folder(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=settings.revision)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise _cannot_load("tokenizer", settings, error) from error
     if settings.chat_template is not None:
         try:
@@ -94,21 +100,26 @@ def load_config(settings: ModelSettings) -> Any:
     _check_folder(source)
     try:
         return AutoConfig.from_pretrained(source, revision=settings.revision)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise _cannot_load("configuration", settings, error) from error
+
+
+def skeleton(config: Any) -> PreTrainedModel:
+    """The model of a configuration on the meta device: its shape, without weights."""
+    from_config: Callable[[Any], PreTrainedModel] = AutoModelForCausalLM.from_config
+    with torch.device("meta"):
+        return from_config(config)
 
 
 def model_facts(settings: ModelSettings) -> ModelFacts:
     """The base's shape, from its configuration; its parameters are counted on the meta device."""
     config = load_config(settings)
     text = config.get_text_config()
-    with torch.device("meta"):
-        skeleton = AutoModelForCausalLM.from_config(config)
     heads = int(text.num_attention_heads)
     return ModelFacts(
         name=settings.name,
         architecture=str(text.model_type),
-        parameters=sum(p.numel() for p in skeleton.parameters()),
+        parameters=sum(p.numel() for p in skeleton(config).parameters()),
         layers=int(text.num_hidden_layers),
         hidden=int(text.hidden_size),
         intermediate=int(getattr(text, "intermediate_size", 4 * text.hidden_size)),
@@ -134,26 +145,16 @@ def load(settings: ModelSettings, *, four_bit: bool, hardware: Hardware | None =
     if settings.attn_implementation != "auto":
         arguments["attn_implementation"] = settings.attn_implementation
     if four_bit:
-        if not hardware.four_bit:
-            raise ModelError(
-                "a 4-bit base was asked for, and this machine has none: "
-                f"{hardware.four_bit_reason}",
-                hint="set load_in_4bit to false (method lora) or install bitsandbytes",
-            )
-        arguments["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type=settings.bnb_4bit_quant_type,
-            bnb_4bit_use_double_quant=settings.bnb_4bit_use_double_quant,
-            bnb_4bit_compute_dtype=dtype,
-        )
+        arguments["quantization_config"] = _four_bit(settings, hardware, dtype)
         arguments["device_map"] = {"": device.index or 0} if device.type == "cuda" else {"": "cpu"}
     source = base_path(settings.name)
-    with _quiet():
+    with quiet():
         try:
-            model, found = AutoModelForCausalLM.from_pretrained(
+            pair: Any = AutoModelForCausalLM.from_pretrained(
                 source, revision=settings.revision, output_loading_info=True, **arguments
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            model, found = pair
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             raise _cannot_load("model", settings, error) from error
     if missing := sorted(found["missing_keys"]):
         # transformers fills them with random numbers and a warning that nobody reads.
@@ -161,16 +162,12 @@ def load(settings: ModelSettings, *, four_bit: bool, hardware: Hardware | None =
             f"the weights of {settings.name} lack {len(missing)} tensors, {missing[0]} among them",
             hint="the download is incomplete, or config.json belongs to another model",
         )
-    if not four_bit:
+    if four_bit:
+        _never_repack(model)
+    else:
         model.to(device)
     model.eval()
-    rows = model.get_input_embeddings().num_embeddings
-    if len(renderer.tokenizer) > rows:
-        raise ModelError(
-            f"the tokenizer of {settings.name} knows {len(renderer.tokenizer)} tokens, the model "
-            f"{rows}",
-            hint="the two do not belong together; use the tokenizer that came with the model",
-        )
+    _check_vocabulary(renderer, int(model.get_input_embeddings().num_embeddings), settings.name)
     return Loaded(
         model=model,
         renderer=renderer,
@@ -180,6 +177,46 @@ def load(settings: ModelSettings, *, four_bit: bool, hardware: Hardware | None =
         quantised=four_bit,
         device=device,
     )
+
+
+def _four_bit(
+    settings: ModelSettings, hardware: Hardware, dtype: torch.dtype
+) -> BitsAndBytesConfig:
+    if not hardware.four_bit:
+        raise ModelError(
+            f"a 4-bit base was asked for, and this machine has none: {hardware.four_bit_reason}",
+            hint="set load_in_4bit to false (method lora) or install bitsandbytes",
+        )
+    quantised: Callable[..., BitsAndBytesConfig] = BitsAndBytesConfig
+    return quantised(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=settings.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=settings.bnb_4bit_use_double_quant,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _check_vocabulary(renderer: Renderer, rows: int, name: str) -> None:
+    """Refuse a tokenizer whose tokens the model has no rows for. A special token more is none of
+    those: Gemma 3's tokenizer has one for images, its text models have not."""
+    tokenizer = renderer.tokenizer
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    beyond = {i for i in tokenizer.get_vocab().values() if i >= rows}
+    if beyond - special or beyond & {renderer.pad_id, *renderer.stop_ids}:
+        raise ModelError(
+            f"the tokenizer of {name} knows {len(tokenizer)} tokens, the model {rows}",
+            hint="the two do not belong together; use the tokenizer that came with the model",
+        )
+    renderer.rows = rows
+
+
+def _never_repack(model: Any) -> None:
+    """Keep bitsandbytes 0.50 from laying the weights out anew when a model first answers on a CPU
+    with AVX512-BF16: it rounds the scales to bfloat16 for good, the new layout gives no gradient,
+    and shapes that do not divide fail. What was trained would not be what answers."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def with_adapter(loaded: Loaded, directory: Path) -> Loaded:
@@ -246,7 +283,7 @@ def _generation_stops(source: str, revision: str | None) -> list[int]:
     from transformers import GenerationConfig
 
     try:
-        stops = GenerationConfig.from_pretrained(source, revision=revision).eos_token_id
+        stops = GenerationConfig.from_pretrained(source, revision=revision or "main").eos_token_id
     except (OSError, ValueError):
         return []
     if stops is None:
@@ -306,18 +343,3 @@ def _cannot_load(what: str, settings: ModelSettings, error: Exception) -> ModelE
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No weight-loading bars and notices while a model loads: they are not the user's business."""
-    level = transformers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -16,6 +16,14 @@ from jinja2 import TemplateError
 from tunesmith.errors import ModelError
 from tunesmith.records import Example, Message
 
+PROBE = "xyzzy"  # stands for a text, to see what a template makes of it
+# A prompt must not change from day to day. Llama 3.2's holds the date, 26 July 2024 where none is
+# to be had: so it is in every template that asks.
+SAME_DAY = (
+    "{% macro strftime_now(format) %}{{ format.replace('%d', '26').replace('%b', 'Jul')"
+    ".replace('%B', 'July').replace('%m', '07').replace('%Y', '2024') }}{% endmacro %}"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
@@ -35,8 +43,11 @@ class Renderer:
 
     Raises ModelError where the tokenizer has no chat template, no token that can end a turn, or a
     template whose prompt is not the beginning of the whole conversation: with such a template
-    training and serving would see different prompts.
+    training and serving would see different prompts. `rows` is how many tokens the model's
+    embedding knows, where a model is at hand; a text with another is refused.
     """
+
+    rows: int | None = None
 
     def __init__(self, tokenizer: Any, *, stop_ids: Iterable[int] = ()) -> None:
         if not tokenizer.chat_template:
@@ -46,7 +57,10 @@ class Renderer:
                 "Jinja file",
             )
         self.tokenizer = tokenizer
-        stops = {int(i) for i in stop_ids}
+        self._template = SAME_DAY + str(tokenizer.get_chat_template())
+        self._check_template()
+        self._tail, end = self._behind_answer()
+        stops = {int(i) for i in stop_ids} | end
         if tokenizer.eos_token_id is not None:
             stops.add(int(tokenizer.eos_token_id))
         if not stops:
@@ -58,12 +72,12 @@ class Renderer:
         pad = tokenizer.pad_token_id
         # Padding never enters the loss or the attention, so any id will do where none is named.
         self.pad_id: int = int(pad) if pad is not None else min(stops)
-        self._merge_system = self._template_refuses_system()
+        self._merge_system = not self._takes_system()
         self._end = self._end_of_turn()
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """The prompt as text, up to and with the header of the answer's turn."""
-        return self._apply(self._turns(messages), add_generation_prompt=True)
+        return self._prompt(messages, "")
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of the prompt, up to and with the header of the answer's turn."""
@@ -71,7 +85,7 @@ class Renderer:
 
     def prompts(self, examples: Sequence[Example]) -> list[list[int]]:
         """Prompt ids of many examples, encoded in one batch."""
-        return self._encode([self.prompt_text(example.messages) for example in examples])
+        return self._encode([self._prompt(e.messages, e.place) for e in examples])
 
     def example(self, example: Example) -> Encoded:
         """Ids of one example with its answer and the token that ends its turn."""
@@ -79,15 +93,10 @@ class Renderer:
 
     def examples(self, examples: Sequence[Example]) -> list[Encoded]:
         """Ids of many examples, encoded in one batch."""
-        prompts = [self.prompt_text(e.messages) for e in examples]
+        prompts = [self._prompt(e.messages, e.place) for e in examples]
         wholes = [self._whole(e, prompt) for e, prompt in zip(examples, prompts, strict=True)]
         pairs = zip(self._encode(prompts), self._encode(wholes), prompts, wholes, strict=True)
         return [self._encoded(*pair) for pair in pairs]
-
-    def answer_ids(self, messages: Sequence[Message], answer: str) -> list[int]:
-        """Ids of an answer in its place behind `messages`, with the token that ends its turn."""
-        encoded = self.example(Example(tuple(messages), answer))
-        return list(encoded.ids[encoded.answer_start :])
 
     def lengths(self, examples: Sequence[Example]) -> list[int]:
         """Tokens of prompt and answer together, for each example."""
@@ -101,9 +110,12 @@ class Renderer:
         )
         return str(text)
 
+    def _prompt(self, messages: Sequence[Message], place: str) -> str:
+        return self._applied(self._turns(messages), place, add_generation_prompt=True)
+
     def _whole(self, example: Example, prompt: str) -> str:
         turns = [*self._turns(example.messages), {"role": "assistant", "content": example.target}]
-        whole = self._apply(turns, add_generation_prompt=False)
+        whole = self._applied(turns, example.place, add_generation_prompt=False)
         if not whole.startswith(prompt):
             raise ModelError(
                 f"the chat template of {self.tokenizer.name_or_path} renders a prompt that is not "
@@ -111,7 +123,7 @@ class Renderer:
                 hint="training and serving would see different prompts; give another template "
                 "with model.chat_template",
             )
-        return whole
+        return whole.removesuffix(self._tail)
 
     def _encoded(
         self, prompt_ids: list[int], whole_ids: list[int], prompt: str, whole: str
@@ -137,7 +149,15 @@ class Renderer:
             return []
         # The template has written every special token already: adding them again would double BOS.
         encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
-        return [list(ids) for ids in encoded["input_ids"]]
+        found = [list(ids) for ids in encoded["input_ids"]]
+        highest = max((max(ids) for ids in found if ids), default=0)
+        if self.rows is not None and highest >= self.rows:
+            raise ModelError(
+                f"the token {self.tokenizer.convert_ids_to_tokens(highest)!r} has no place in the "
+                f"model, which knows {self.rows} tokens",
+                hint="take it out of the data, or use a model that was made for it",
+            )
+        return found
 
     def _turns(self, messages: Sequence[Message]) -> list[dict[str, str]]:
         turns = [{"role": m.role, "content": m.content} for m in messages]
@@ -149,17 +169,60 @@ class Renderer:
             return [{"role": first["role"], "content": merged}, *rest]
         return turns
 
-    def _template_refuses_system(self) -> bool:
-        """Some templates (Gemma's) refuse a system turn: it then goes before the first question."""
-        probe = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    def _check_template(self) -> None:
         try:
-            self._apply(probe, add_generation_prompt=True)
+            self._apply([{"role": "user", "content": PROBE}], add_generation_prompt=True)
+        except TemplateError as error:
+            raise ModelError(
+                f"the chat template of {self.tokenizer.name_or_path} cannot be used: {error}",
+                hint="set model.chat_template to a Jinja file that takes a user's turn",
+            ) from error
+
+    def _takes_system(self) -> bool:
+        """Some templates refuse a system turn (Gemma 2's), some leave it out without a word: it
+        then goes before the first question."""
+        turns = [{"role": "system", "content": PROBE}, {"role": "user", "content": "u"}]
+        try:
+            return PROBE in self._apply(turns, add_generation_prompt=True)
         except TemplateError:
-            return True
-        return False
+            return False
+
+    def _behind_answer(self) -> tuple[str, set[int]]:
+        """What the template writes behind an answer: as a text that is no part of it, or as the
+        special token that ends the turn, which the tokenizer need not name as its end (Qwen's base
+        models name <|endoftext|>, and their template writes <|im_end|>)."""
+        turns = [{"role": "user", "content": "u"}, {"role": "assistant", "content": PROBE}]
+        try:
+            _, probe, tail = self._apply(turns, add_generation_prompt=False).rpartition(PROBE)
+        except TemplateError:
+            probe, tail = "", ""
+        if not probe:  # the template takes no answer, or changes it
+            return "", set()
+        known = self.tokenizer.added_tokens_decoder
+        special = (i for i in self._encode([tail])[0] if i in known and known[i].special)
+        end = next(special, None)
+        return (tail, set()) if end is None else ("", {end})
+
+    def _applied(
+        self, turns: list[dict[str, str]], place: str, *, add_generation_prompt: bool
+    ) -> str:
+        try:
+            return self._apply(turns, add_generation_prompt=add_generation_prompt)
+        except TemplateError as error:
+            roles = ", ".join(turn["role"] for turn in turns)
+            raise ModelError(
+                f"{place or 'a conversation'}: the chat template of {self.tokenizer.name_or_path} "
+                f"refuses these turns ({roles}): {error}",
+                hint="put the turns into an order that it takes, or give another template with "
+                "model.chat_template",
+            ) from error
 
     def _apply(self, turns: list[dict[str, str]], *, add_generation_prompt: bool) -> str:
         text = self.tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=add_generation_prompt
+            turns,
+            chat_template=self._template,
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            enable_thinking=False,  # Qwen3 and others: trained answers hold no thoughts
         )
         return str(text)

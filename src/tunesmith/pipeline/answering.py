@@ -36,7 +36,7 @@ def model_answers(
 
     They are written down as they come: an interrupted evaluation goes on where it was.
     """
-    from tunesmith.evaluate.answer import ModelResponder
+    from tunesmith.evaluate.answer import ModelResponder, may_come
     from tunesmith.evaluate.effect import changed_share
     from tunesmith.models.load import with_adapter, without_adapter
     from tunesmith.store.artefacts import fingerprint
@@ -54,8 +54,6 @@ def model_answers(
         four_bit=four_bit,
         decoding=decoding,
     )
-    key = fingerprint(inputs)
-    found = context.artefacts.get("answers", key)
 
     def build(directory: Path) -> dict[str, Any]:
         file = directory / "answers.jsonl"
@@ -83,21 +81,24 @@ def model_answers(
         finally:
             if adapter is not None:
                 without_adapter(ready)
-        failed = sum(answer.outcome is Outcome.FAILED for answer in answers)
-        return {"answers": len(answers), "failed": failed, "changed": changed}
+        failed = [answer for answer in answers if answer.outcome is Outcome.FAILED]
+        missing = sum(map(may_come, failed))
+        if hopeless := [answer for answer in failed if not may_come(answer)]:
+            context.listener.say(
+                f"{variant}: {len(hopeless):,} answers can never come: {hopeless[0].response}"
+            )
+        return {"failed": len(failed), "may_come": missing, "changed": changed}
 
-    if found is not None and (failed := context.artefacts.facts("answers", key)["failed"]):
-        context.listener.say(f"{variant}: {failed:,} answers never came; they are asked for again")
-        context.artefacts.reopen("answers", key)
-        found = None
-    directory = context.artefacts.publish("answers", key, build, inputs=inputs, resumable=True)
-    context.note_artefact(f"answers {variant}", key, directory, reused=found is not None)
-    last = {a.example_id: a for a in read_answers(directory / "answers.jsonl")}
+    artefacts, key = context.artefacts, fingerprint(inputs)
+    if artefacts.get("answers", key) and (missing := artefacts.facts("answers", key)["may_come"]):
+        context.listener.say(f"{variant}: {missing:,} answers never came; they are asked for again")
+        artefacts.reopen("answers", key)
+    artefact = context.stand_on("answers", inputs, build, of=variant, resumable=True)
+    last = {a.example_id: a for a in read_answers(artefact.directory / "answers.jsonl")}
     answers = list(last.values())
     context.store.record_answers(context.run.id, variant, answers)
     if adapter is not None:
-        facts = context.artefacts.facts("answers", key)
-        _note_change(context, adapter, float(facts["changed"]))
+        _note_change(context, adapter, float(artefacts.facts("answers", key)["changed"]))
     return answers
 
 

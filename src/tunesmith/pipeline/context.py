@@ -11,7 +11,8 @@ from tunesmith.records import Comparison, Hardware, Metric, Quality, Run, Splits
 
 if TYPE_CHECKING:
     from tunesmith.config import Recipe, Resolved
-    from tunesmith.store.artefacts import Artefacts
+    from tunesmith.store.artefacts import Artefacts, Build
+    from tunesmith.store.nouns import StageArtefact
     from tunesmith.store.store import Store
     from tunesmith.tasks.base import Task
 
@@ -59,7 +60,6 @@ class Prepared:
     repaired: frozenset[str]  # places of rows whose label was repaired
     reject_reasons: Mapping[str, int]
     pins: Mapping[str, Any]  # for each source: what exactly was read (hashes, revision)
-    reused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,36 @@ class Desk:
         """The recipe itself."""
         return self.resolved.recipe
 
+    def stand_on(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        build: Build,
+        *,
+        of: str = "",
+        resumable: bool = False,
+    ) -> StageArtefact:
+        """The artefact that `inputs` decide, found or built now; `of` says whose it is.
+
+        It is noted beforehand: what an interrupted build leaves behind has an owner, too.
+        """
+        from tunesmith.store.artefacts import fingerprint
+        from tunesmith.store.nouns import StageArtefact
+
+        key = fingerprint(inputs)
+        artefact = StageArtefact(
+            stage=f"{stage} {of}".rstrip(),
+            key=key,
+            directory=self.artefacts.place(stage, key),
+            reused=self.artefacts.get(stage, key) is not None,
+        )
+        self.note(artefact)
+        self.artefacts.publish(stage, key, build, inputs=inputs, resumable=resumable)
+        return artefact
+
+    def note(self, artefact: StageArtefact) -> None:
+        """Nobody writes down what a plan stands on."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Context(Desk):
@@ -99,9 +129,6 @@ class Context(Desk):
     store: Store
     run: Run
 
-    def note_artefact(self, stage: str, key: str, directory: Path, *, reused: bool) -> None:
+    def note(self, artefact: StageArtefact) -> None:
         """Write down which artefact a stage of this run stands on."""
-        from tunesmith.store.nouns import StageArtefact
-
-        artefact = StageArtefact(stage=stage, key=key, directory=directory, reused=reused)
         self.store.record_artefact(self.run.id, artefact)

@@ -6,6 +6,17 @@ from tunesmith.pipeline.context import Desk, Prepared
 from tunesmith.records import ChoiceSource, DataFacts, Plan
 
 
+def check_methods(desk: Desk) -> None:
+    """Refuse modules to train that the base does not have, before hours are spent on the rest."""
+    recipe = desk.recipe
+    for variant in recipe.methods:
+        settings = recipe.method_settings(variant)
+        if settings.target_modules != "all-linear":  # which fits every model
+            from tunesmith.train.lora import check_attachable
+
+            check_attachable(recipe.model, settings)
+
+
 def plan_variant(desk: Desk, data: Prepared, variant: str) -> Plan:
     """Every hyperparameter of one variant with its reason, and what the training will need."""
     from tunesmith.models.load import DTYPES, choose_dtype, load_renderer, model_facts

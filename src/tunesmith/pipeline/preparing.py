@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from tunesmith.errors import DataError
 from tunesmith.pipeline.context import Context, Desk, Prepared
 from tunesmith.pipeline.identity import data_inputs
-from tunesmith.records import Finding, Reject, Severity
+from tunesmith.records import Example
 from tunesmith.store.files import read_quality, read_rejects
 from tunesmith.store.provenance import code_hash
 
 if TYPE_CHECKING:
-    from tunesmith.config import Resolved
+    from tunesmith.config import Resolved, SourceSettings
+    from tunesmith.data.sample import Bounded
     from tunesmith.data.source import Source
 
 
@@ -25,19 +26,15 @@ def prepare(desk: Desk) -> Prepared:
     """Read, clean, sample, bound, divide; freeze the parts as an artefact."""
     from tunesmith.data.freeze import read_splits
     from tunesmith.data.read import resolve
-    from tunesmith.store.artefacts import fingerprint
 
     pins = [resolve(source) for source in _sources(desk)]
     # What was fingerprinted is what is read: a branch of the hub may move between the two.
     sources = [replace(p.source, revision=p.revision or p.source.revision) for p in pins]
-    inputs = data_inputs(desk, pins)
-    key = fingerprint(inputs)
-    found = desk.artefacts.get("data", key)
-    directory = desk.artefacts.publish(
-        "data", key, lambda d: _build_data(desk, sources, d), inputs=inputs
+    artefact = desk.stand_on(
+        "data", data_inputs(desk, pins), lambda d: _build_data(desk, sources, d)
     )
-    facts = json.loads((directory / "facts.json").read_text("utf-8"))
-    splits = read_splits(directory)
+    facts = json.loads((artefact.directory / "facts.json").read_text("utf-8"))
+    splits = read_splits(artefact.directory)
     quality = read_quality(facts["quality"])
     twins = frozenset(facts["twins"])
     desk.listener.say(
@@ -46,15 +43,14 @@ def prepare(desk: Desk) -> Prepared:
         + (f"; {len(twins):,} test prompts have a twin in training" if twins else "")
     )
     return Prepared(
-        key=key,
-        directory=directory,
+        key=artefact.key,
+        directory=artefact.directory,
         splits=splits,
         quality=quality,
         twins=twins,
         repaired=frozenset(facts["repaired"]),
         reject_reasons=facts["reject_reasons"],
         pins=facts["pins"],
-        reused=found is not None,
     )
 
 
@@ -62,7 +58,6 @@ def record_data(context: Context, data: Prepared) -> None:
     """Write into the store what the data stage found out."""
     from tunesmith.store.nouns import Dataset
 
-    context.note_artefact("data", data.key, data.directory, reused=data.reused)
     context.store.record_dataset(
         context.run.id,
         Dataset(
@@ -79,12 +74,13 @@ def record_data(context: Context, data: Prepared) -> None:
 
 
 def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[str, Any]:
+    from tunesmith.data import findings
     from tunesmith.data.check import check
     from tunesmith.data.clean import clean, write_rejects
     from tunesmith.data.freeze import write_splits
-    from tunesmith.data.sample import sample, within
-    from tunesmith.data.split import crossing, split, twins, withheld
-    from tunesmith.models.load import load_renderer
+    from tunesmith.data.lengths import summary
+    from tunesmith.data.sample import sample
+    from tunesmith.data.split import split, twins, withheld
 
     recipe = desk.recipe
     cleaned = clean(sources, desk.task)
@@ -93,16 +89,7 @@ def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[
     fixed = [e for e in cleaned.examples if e.meta.get("role") == "test"]
     if recipe.data.rows is not None:
         divided = list(sample(divided, recipe.data.rows, seed=recipe.seed))
-    examples = [*divided, *fixed]
-    lengths = load_renderer(recipe.model).lengths(examples)
-    bounded = within(examples, lengths, recipe.training.max_length)
-    if bounded.overlong and recipe.data.overlong == "keep":
-        first = bounded.overlong[0]
-        raise DataError(
-            f"{len(bounded.overlong)} examples are over training.max_length "
-            f"({recipe.training.max_length} tokens), the first is {first.place}",
-            hint="raise training.max_length, or let data.overlong: drop set them aside",
-        )
+    bounded = _bounded(desk, [*divided, *fixed])
     aside = withheld(bounded.examples)
     parts = split(
         bounded.examples,
@@ -115,13 +102,16 @@ def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[
     rejects = [*cleaned.rejects, *bounded.overlong, *aside]
     write_splits(directory, parts)
     write_rejects(directory / "rejects.jsonl", rejects)
-    extra = tuple(f for f in (crossing(aside), _overlong(bounded.overlong)) if f is not None)
     quality = replace(
         quality,
         rejected=quality.rejected + len(bounded.overlong),
         usable=quality.usable - len(bounded.overlong),
-        tokens=_length_facts(bounded.lengths),
-        findings=quality.findings + extra,
+        tokens=summary(bounded.lengths),
+        findings=(
+            *quality.findings,
+            *findings.withheld(aside),
+            *findings.overlong(bounded.overlong),
+        ),
     )
     facts = {
         "quality": asdict(quality),
@@ -134,56 +124,37 @@ def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[
     return {"sizes": parts.sizes(), "rejected": len(rejects)}
 
 
-def _overlong(rejects: Sequence[Reject]) -> Finding | None:
-    """What to know of the examples that are too long; None where there are none."""
-    if not rejects:
-        return None
-    return Finding(
-        code="overlong_rows",
-        severity=Severity.WARNING,
-        message=f"{len(rejects):,} examples are {rejects[0].reason} and were set aside",
-        count=len(rejects),
-        examples=tuple(f"{r.place}: {r.row['tokens']} tokens" for r in rejects[:3]),
-        action="Raise training.max_length if they matter; an answer is never cut.",
-    )
+def _bounded(desk: Desk, examples: Sequence[Example]) -> Bounded:
+    """The examples within training.max_length; DataError where none is, or where all must be."""
+    from tunesmith.data.sample import within
+    from tunesmith.models.load import load_renderer
+
+    recipe = desk.recipe
+    longest = recipe.training.max_length
+    lengths = load_renderer(recipe.model).lengths(examples)
+    bounded = within(examples, lengths, longest)
+    if bounded.overlong and (recipe.data.overlong == "keep" or not bounded.examples):
+        raise DataError(
+            f"{len(bounded.overlong):,} of {len(examples):,} examples are longer than "
+            f"training.max_length ({longest} tokens; the longest has {max(lengths):,}), the first "
+            f"is {bounded.overlong[0].place}",
+            hint="raise training.max_length"
+            + (", or let data.overlong: drop set them aside" if bounded.examples else ""),
+        )
+    return bounded
 
 
 def _sources(desk: Desk) -> list[Source]:
     """The recipe's sources; a generated one is written to a file first, and read like any other."""
-    from tunesmith.data.generate import generate_rows
     from tunesmith.data.source import Source
-    from tunesmith.store.artefacts import fingerprint
 
-    seed = desk.recipe.seed
     sources: list[Source] = []
     for name, settings in desk.recipe.data.sources.items():
         if settings is None:
             continue
-        path, rows = settings.path, settings.rows
+        path = settings.path
         if settings.generate is not None:
-            generator = settings.generate
-            part: Literal["train", "test"] = "test" if settings.role == "test" else "train"
-            count = rows or 1000
-            made_of = {
-                "generator": generator,
-                "part": part,
-                "rows": count,
-                "seed": seed,
-                "code": code_hash("data/generate", "models/nano"),
-            }
-            key = fingerprint(made_of)
-
-            def build(
-                directory: Path, generator: str = generator, count: int = count, part: Any = part
-            ) -> dict[str, Any]:
-                with (directory / "rows.jsonl").open("w", encoding="utf-8") as file:
-                    for row in generate_rows(generator, count, seed, part):
-                        file.write(json.dumps(row, ensure_ascii=False) + "\n")
-                return {"rows": count}
-
-            path = str(
-                desk.artefacts.publish("generated", key, build, inputs=made_of) / "rows.jsonl"
-            )
+            path = _generated(desk, name, settings)
         elif path is not None:
             path = _beside(desk.resolved, path)
         sources.append(
@@ -195,10 +166,33 @@ def _sources(desk: Desk) -> list[Source]:
                 fields=settings.fields,
                 licence=settings.licence,
                 role=settings.role,
-                rows=rows,
+                rows=settings.rows,
             )
         )
     return sources
+
+
+def _generated(desk: Desk, name: str, settings: SourceSettings) -> str:
+    """The file that holds the rows of a generated source, made now or earlier."""
+    from tunesmith.data.generate import generate_rows
+
+    generator, count, seed = str(settings.generate), settings.rows or 1000, desk.recipe.seed
+    part: Literal["train", "test"] = "test" if settings.role == "test" else "train"
+    made_of = {
+        "generator": generator,
+        "part": part,
+        "rows": count,
+        "seed": seed,
+        "code": code_hash("data/generate", "models/nano"),
+    }
+
+    def build(directory: Path) -> dict[str, Any]:
+        with (directory / "rows.jsonl").open("w", encoding="utf-8") as file:
+            for row in generate_rows(generator, count, seed, part):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        return {"rows": count}
+
+    return str(desk.stand_on("generated", made_of, build, of=name).directory / "rows.jsonl")
 
 
 def _beside(resolved: Resolved, path: str) -> str:
@@ -211,15 +205,3 @@ def _beside(resolved: Resolved, path: str) -> str:
 
 def _pin(resolved: Sequence[Any], name: str) -> Any:
     return next((asdict(pin) for pin in resolved if pin.source.name == name), None)
-
-
-def _length_facts(lengths: Sequence[int]) -> dict[str, float]:
-    ordered = sorted(lengths)
-    if not ordered:
-        return {}
-    return {
-        "mean": sum(ordered) / len(ordered),
-        "p50": float(ordered[len(ordered) // 2]),
-        "p99": float(ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]),
-        "max": float(ordered[-1]),
-    }

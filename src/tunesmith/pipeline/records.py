@@ -15,6 +15,7 @@ from tunesmith.store.home import store_of
 
 if TYPE_CHECKING:
     from tunesmith.store.nouns import Experiment
+    from tunesmith.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def show_run(home: Path, prefix: str) -> RunRecord:
 
 
 def remove_run(home: Path, prefix: str) -> Experiment:
-    """Forget one run; delete its directory, and the artefacts that no other run stands on."""
+    """Forget one run with all that is its alone; the prefix is that of its id."""
     from tunesmith.store.store import Store
 
     with Store.open(store_of(home)) as store:
@@ -65,12 +66,20 @@ def remove_run(home: Path, prefix: str) -> Experiment:
                 f"{prefix!r} is no run's id, nor the beginning of one",
                 hint=f"its last run is {run_id}: removing asks for the id itself",
             )
-        stood_on = {artefact.directory for artefact in store.artefacts(run_id)}
-        gone = store.remove_run(run_id)
-        kept = {a.directory for run in store.runs() for a in store.artefacts(run.id)}
-    for directory in (gone.directory, *(stood_on - kept)):
-        if home in directory.parents:  # whatever a store says, nothing outside is touched
-            shutil.rmtree(directory, ignore_errors=True)
+        return forget(store, home, run_id)
+
+
+def forget(store: Store, home: Path, run_id: str) -> Experiment:
+    """Delete a run, its directory, and the artefacts, whole or begun, that no other stands on."""
+    from tunesmith.store.artefacts import Artefacts
+
+    stood_on = {artefact.directory for artefact in store.artefacts(run_id)}
+    gone = store.remove_run(run_id)
+    kept = {a.directory for run in store.runs() for a in store.artefacts(run.id)}
+    if home in gone.directory.parents:  # whatever a store says, nothing outside is touched
+        shutil.rmtree(gone.directory, ignore_errors=True)
+    for directory in stood_on - kept:
+        Artefacts(home).remove(directory)
     return gone
 
 

@@ -17,8 +17,9 @@ from tunesmith.errors import Interrupted, StoreError
 from tunesmith.pipeline.answering import cheap_answers, model_answers
 from tunesmith.pipeline.context import BASELINE, Context, Desk, Finished, Listener, Silent
 from tunesmith.pipeline.judging import judge, write_report
-from tunesmith.pipeline.planning import plan_variant
+from tunesmith.pipeline.planning import check_methods, plan_variant
 from tunesmith.pipeline.preparing import prepare, record_data
+from tunesmith.pipeline.records import forget
 from tunesmith.pipeline.training import Bases, train_variant
 from tunesmith.records import Hardware, Plan, Run
 from tunesmith.store.home import store_of
@@ -37,7 +38,9 @@ def run_recipe(
 
     With `resume` the recipe's last unfinished run is taken up under its own id; without, a new
     run begins, which still finds every stage that is done, and goes on inside one that was
-    interrupted. Whatever is raised, the run's state in the store says what became of it.
+    interrupted. Whatever is raised, the run's state in the store says what became of it; a run that
+    failed before any artefact was whole (a file that is not there, a name spelled wrongly) has
+    nothing to be remembered by, and is forgotten.
     """
     from tunesmith.models.hardware import find_hardware
     from tunesmith.store.artefacts import Artefacts
@@ -68,7 +71,10 @@ def run_recipe(
             store.finish_run(run.id, Status.INTERRUPTED)
             raise
         except BaseException as error:
-            store.finish_run(run.id, Status.FAILED, error=str(error))
+            if any(artefact.directory.is_dir() for artefact in store.artefacts(run.id)):
+                store.finish_run(run.id, Status.FAILED, error=str(error))
+            else:
+                forget(store, home, run.id)
             raise
 
 
@@ -89,6 +95,7 @@ def plan_recipe(
         hardware=find_hardware(),
         listener=listener or Silent(),
     )
+    check_methods(desk)
     data = prepare(desk)
     return {variant: plan_variant(desk, data, variant) for variant in recipe.methods}
 
@@ -100,6 +107,7 @@ def _story(context: Context) -> Finished:
 
     listener, recipe = context.listener, context.recipe
     listener.stage("data")
+    check_methods(context)
     data = prepare(context)
     record_data(context, data)
     listener.stage("plan")

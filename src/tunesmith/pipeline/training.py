@@ -46,7 +46,6 @@ def train_variant(
 ) -> Adapter:
     """Train one adapter, or find the one that an earlier run trained from the same inputs."""
     from tunesmith.models.load import load_renderer
-    from tunesmith.store.artefacts import fingerprint
     from tunesmith.train.loop import TrainingJob, count_steps, train
     from tunesmith.train.method import get_method
     from tunesmith.train.trackers import Trackers
@@ -57,8 +56,6 @@ def train_variant(
     )
     method = get_method(recipe.methods[variant].method)
     inputs = training_inputs(context, data, variant)
-    key = fingerprint(inputs)
-    found = context.artefacts.get("adapter", key)
     steps_file = "steps.jsonl"
 
     def build(directory: Path) -> dict[str, Any]:
@@ -103,13 +100,12 @@ def train_variant(
         (directory / "adapter.json").write_text(json.dumps(facts), "utf-8")
         return facts
 
-    directory = context.artefacts.publish("adapter", key, build, inputs=inputs, resumable=True)
-    context.note_artefact(f"adapter {variant}", key, directory, reused=found is not None)
-    adapter = read_adapter(directory, variant)
-    steps = list(read_steps(directory / steps_file))
+    artefact = context.stand_on("adapter", inputs, build, of=variant, resumable=True)
+    adapter = read_adapter(artefact.directory, variant)
+    steps = list(read_steps(artefact.directory / steps_file))
     context.store.record_training_steps(context.run.id, variant, steps)
     context.store.record_adapter(context.run.id, adapter)
-    if found is not None:
+    if artefact.reused:
         context.listener.say(f"{variant}: trained before from the same inputs; taken as it is")
     return adapter
 

@@ -58,7 +58,10 @@ def _data(dataset: Dataset) -> Data:
             ("leaked, word for word", whole(quality.leaked_exact)),
             ("leaked, nearly", whole(quality.leaked_near)),
         ]
-        counts += [(f"tokens, {name}", f"{value:,.0f}") for name, value in quality.tokens.items()]
+        counts += [
+            (f"tokens, {'median' if name == 'p50' else name}", f"{value:,.0f}")
+            for name, value in quality.tokens.items()
+        ]
         ranks = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
         findings = tuple(sorted(quality.findings, key=lambda f: (ranks[f.severity], -f.count)))
     return Data(
@@ -123,7 +126,7 @@ def value(thing: Any) -> str:
     if isinstance(thing, float):
         return f"{thing:g}"
     if isinstance(thing, (list, tuple)):
-        return ", ".join(map(value, thing))
+        return ", ".join(map(value, thing)) or "none"
     return thing if isinstance(thing, str) else json.dumps(thing, default=str)
 
 
@@ -153,10 +156,13 @@ def machine(facts: Facts) -> list[tuple[str, str]]:
         rows.append(("took", figures.duration(experiment.seconds)))
     if provenance.git_revision:
         state = {True: " (with uncommitted changes)", False: "", None: ""}[provenance.git_dirty]
-        rows.append(("git revision", provenance.git_revision + state))
+        rows.append(("git revision", provenance.git_revision[:12] + state))
     if provenance.seed is not None:
         rows.append(("seed", str(provenance.seed)))
-    rows += [(name.replace("_", " "), value(item)) for name, item in provenance.hardware.items()]
+    for name, item in provenance.hardware.items():
+        said = figures.size(item) if "memory" in name and isinstance(item, int) else value(item)
+        if said:
+            rows.append((name.replace("_", " "), said))
     return rows
 
 

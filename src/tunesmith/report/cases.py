@@ -94,7 +94,7 @@ def cases(facts: Facts, draw: Draw | None, *, each: int) -> Cases | None:
     kinds = (
         (won, f"{variant} does better than the untuned model", _won(pairs)),
         (lost, f"{variant} does worse than the untuned model", _lost(pairs)),
-        ("Wrong before and after", "neither gets it right", _both_wrong(pairs)),
+        ("Wrong before and after", "Neither gets it right", _both_wrong(pairs)),
     )
     shown = [BASELINE, *facts.trained]
     groups = tuple(

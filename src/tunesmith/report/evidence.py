@@ -52,7 +52,7 @@ def scores(facts: Facts) -> Grid:
         (*map(_words, names), "examples"),
         tuple(
             (name, kind, (*cells, Cell(figures.integer(sizes[name]))))
-            for name, kind, cells in _rows(facts, {name: name in facts.shares for name in names})
+            for name, kind, cells in _rows(facts, [(m, ALL, m in facts.shares) for m in names])
         ),
         {variant.name: variant.description for variant in facts.variants if variant.description},
     )
@@ -68,7 +68,7 @@ def classes(facts: Facts) -> list[Grid]:
         Grid(
             f"{_words(kind).capitalize()} of each class with its {facts.level} interval",
             tuple(labels),
-            tuple(_rows(facts, {f"{kind}{OF_A_CLASS}{label}": True for label in labels})),
+            tuple(_rows(facts, [(f"{kind}{OF_A_CLASS}{label}", ALL, True) for label in labels])),
         )
         for kind in kinds
     ]
@@ -93,17 +93,19 @@ def _class_order(facts: Facts) -> list[str]:
     return order
 
 
-def _rows(facts: Facts, shares: Mapping[str, bool]) -> list[tuple[str, str, tuple[Cell, ...]]]:
-    """Every variant that has any of these metrics (name -> whether it is a share), on all rows."""
+def _rows(
+    facts: Facts, columns: Sequence[tuple[str, str, bool]]
+) -> list[tuple[str, str, tuple[Cell, ...]]]:
+    """Every variant that has a figure in any column (metric, slice, whether it is a share)."""
     rows: list[tuple[str, str, tuple[Cell, ...]]] = []
     for variant in facts.variants:
-        estimates = [facts.estimate(variant.name, metric) for metric in shares]
-        if any(estimates):
-            cells = tuple(
-                EMPTY if e is None else Cell(figures.score(e.value, share), _interval(e.ci, share))
-                for share, e in zip(shares.values(), estimates, strict=True)
-            )
-            rows.append((variant.name, variant.kind, cells))
+        cells = [
+            EMPTY if e is None else Cell(figures.score(e.value, share), _interval(e.ci, share))
+            for metric, part, share in columns
+            for e in (facts.estimate(variant.name, metric, part),)
+        ]
+        if any(cell is not EMPTY for cell in cells):
+            rows.append((variant.name, variant.kind, tuple(cells)))
     return rows
 
 
@@ -149,20 +151,11 @@ def twins(facts: Facts) -> Grid | None:
 
 
 def _by_slice(facts: Facts, metric: str, parts: Sequence[str], caption: str) -> Grid:
-    share = metric in facts.shares
-    sizes = dict.fromkeys(parts, 0)
-    rows = []
-    for variant in facts.variants:
-        cells = []
-        for part in parts:
-            estimate = facts.estimate(variant.name, metric, part)
-            if estimate is None:
-                cells.append(EMPTY)
-                continue
-            sizes[part] = max(sizes[part], estimate.n)
-            cells.append(Cell(figures.score(estimate.value, share), _interval(estimate.ci, share)))
-        if any(cell is not EMPTY for cell in cells):
-            rows.append((variant.name, variant.kind, tuple(cells)))
+    sizes = {
+        part: max(e.n for v in facts.variants if (e := facts.estimate(v.name, metric, part)))
+        for part in parts
+    }
+    rows = _rows(facts, [(metric, part, metric in facts.shares) for part in parts])
     heads = tuple(
         f"{part.partition('=')[2] or part} (n = {figures.integer(sizes[part])})" for part in parts
     )
@@ -313,7 +306,7 @@ def curves(facts: Facts) -> list[dict[str, Any]]:
                 "colour": colour,
                 "kind": "training",
                 "x": [step.step for step in thin],
-                "y": [_finite(step.loss) for step in thin],
+                "y": [figures.finite(step.loss) for step in thin],
             }
         )
         checked = [step for step in steps if step.validation_loss is not None]
@@ -324,7 +317,7 @@ def curves(facts: Facts) -> list[dict[str, Any]]:
                     "colour": colour,
                     "kind": "validation",
                     "x": [step.step for step in checked],
-                    "y": [_finite(step.validation_loss) for step in checked],
+                    "y": [figures.finite(step.validation_loss) for step in checked],
                 }
             )
     return traces
@@ -333,8 +326,3 @@ def curves(facts: Facts) -> list[dict[str, Any]]:
 def _thin(steps: Sequence[TrainingStep]) -> Iterable[TrainingStep]:
     stride = max(1, math.ceil(len(steps) / MOST_POINTS))
     return [*steps[:-1:stride], steps[-1]]
-
-
-def _finite(value: float | None) -> float | None:
-    """JSON knows no NaN; a gap in the curve is what it is."""
-    return value if value is not None and math.isfinite(value) else None

@@ -21,6 +21,8 @@ from tunesmith.store.store import Store
 ALL = "all"
 WITHOUT_TWINS = "without twins"
 BASELINE = "baseline"
+# How variants stand in every table, as in the terminal's; within a kind, in the recipe's order.
+ORDER = {"untuned": 0, "trained": 1, "cheap": 2}
 CONFIDENCE = 0.95  # of intervals, where the recipe as resolved does not say
 
 
@@ -92,16 +94,22 @@ class Facts:
 def gather(store: Store, run_id: str) -> Facts:
     """Read what a report of this run tells; StoreError if there is no such run."""
     experiment = store.run(run_id)
-    variants = tuple(store.variants(experiment.id))
+    variants = tuple(sorted(store.variants(experiment.id), key=lambda v: ORDER[v.kind]))
     names = [variant.name for variant in variants]
+    cheap = {variant.name for variant in variants if variant.kind == "cheap"}
     plans = store.plans(experiment.id)
+
+    def place(c: Comparison) -> tuple[bool, bool]:
+        """Trained variants before baselines; against the untuned model before all else."""
+        return c.b in cheap, c.a != BASELINE
+
     return Facts(
         experiment=experiment,
         variants=variants,
         examples=tuple(store.examples(experiment.id)),
         answers={name: tuple(store.answers(experiment.id, name)) for name in names},
         metrics=tuple(store.metrics(experiment.id)),
-        comparisons=tuple(store.comparisons(experiment.id)),
+        comparisons=tuple(sorted(store.comparisons(experiment.id), key=place)),
         gold_checks=tuple(store.gold_checks(experiment.id)),
         adapters=tuple(store.adapters(experiment.id)),
         training={

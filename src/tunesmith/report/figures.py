@@ -8,6 +8,11 @@ MINUS = "−"
 THIN = "\u202f"
 
 
+def finite(value: float | None) -> float | None:
+    """For JSON, which has no NaN and no infinity (an odds ratio with nothing broken is one)."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def number(value: float, digits: int = 3) -> str:
     """A plain decimal; a dash where there is no number."""
     if math.isnan(value):
@@ -35,8 +40,8 @@ def difference(value: float, share: bool) -> str:
 
 
 def interval(low: float, high: float, share: bool) -> str:
-    """An interval of a score."""
-    return f"{score(low, share)} to {score(high, share)}"
+    """An interval of a score; of a share, with one percent sign for both ends."""
+    return f"{score(low, share).removesuffix('%')} to {score(high, share)}"
 
 
 def difference_interval(low: float, high: float, share: bool) -> str:

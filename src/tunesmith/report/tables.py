@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from tunesmith.errors import StoreError
 from tunesmith.report import background
 from tunesmith.report.facts import ALL, Facts, gather
+from tunesmith.report.figures import finite
 from tunesmith.store.store import Store
 
 Field = str | int | float | bool | None
@@ -82,9 +82,9 @@ def summary(store: Store, run_id: str, *, report: Path | None = None) -> dict[st
         if metric.slice == ALL:
             estimate = metric.estimate
             variants[metric.variant]["metrics"][metric.name] = {
-                "value": _finite(estimate.value),
+                "value": finite(estimate.value),
                 "n": estimate.n,
-                "ci": [_finite(end) for end in estimate.ci],
+                "ci": [finite(end) for end in estimate.ci],
             }
     return {
         "run": experiment.id,
@@ -98,23 +98,19 @@ def summary(store: Store, run_id: str, *, report: Path | None = None) -> dict[st
                 "a": c.a,
                 "b": c.b,
                 "n": c.n,
-                "difference": _finite(c.difference),
-                "ci": [_finite(end) for end in c.ci],
+                "difference": finite(c.difference),
+                "ci": [finite(end) for end in c.ci],
                 "test": c.test,
-                "p": _finite(c.p),
-                "p_adjusted": _finite(c.p_adjusted),
-                "effect": _finite(c.effect),
+                "p": finite(c.p),
+                "p_adjusted": finite(c.p_adjusted),
+                "effect": finite(c.effect),
                 "verdict": c.verdict.value,
+                "detectable": finite(c.detectable),
             }
             for c in facts.comparisons
             if c.slice == ALL
         ],
     }
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity (an odds ratio with nothing broken is one)."""
-    return value if math.isfinite(value) else None
 
 
 def to_csv(table: Table) -> str:
@@ -196,9 +192,9 @@ def _metrics(facts: Facts) -> Table:
                 m.name,
                 m.slice,
                 m.estimate.n,
-                _finite(m.estimate.value),
-                _finite(m.estimate.ci[0]),
-                _finite(m.estimate.ci[1]),
+                finite(m.estimate.value),
+                finite(m.estimate.ci[0]),
+                finite(m.estimate.ci[1]),
             )
             for m in facts.metrics
         ),
@@ -216,9 +212,9 @@ def _comparisons(facts: Facts) -> Table:
         heads,
         tuple(
             (
-                c.metric, c.a, c.b, c.slice, c.n, _finite(c.value_a), _finite(c.value_b),
-                _finite(c.difference), _finite(c.ci[0]), _finite(c.ci[1]), c.test, _finite(c.p),
-                _finite(c.p_adjusted), _finite(c.effect), c.effect_name, c.verdict.value,
+                c.metric, c.a, c.b, c.slice, c.n, finite(c.value_a), finite(c.value_b),
+                finite(c.difference), finite(c.ci[0]), finite(c.ci[1]), c.test, finite(c.p),
+                finite(c.p_adjusted), finite(c.effect), c.effect_name, c.verdict.value,
                 c.detectable, c.needed,
             )
             for c in facts.comparisons
@@ -251,7 +247,7 @@ def _adapters(facts: Facts) -> Table:
         tuple(
             (
                 a.name, a.method, a.base, a.seconds, a.steps, a.tokens, a.peak_memory_bytes,
-                a.trainable_parameters, a.bytes, _finite(a.final_loss), a.changed_answers,
+                a.trainable_parameters, a.bytes, finite(a.final_loss), a.changed_answers,
             )
             for a in facts.adapters
         ),

@@ -88,7 +88,7 @@ def _headline(facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, str
     better = [c.b for c in comparisons if c.verdict is Verdict.BETTER]
     worse = [c.b for c in comparisons if c.verdict is Verdict.WORSE]
     metric = comparisons[0].metric.replace("_", " ")
-    test = f"{figures.integer(comparisons[0].n)} test examples, judged by {metric}"
+    test = f"{figures.integer(comparisons[0].n)} test examples, scored by “{metric}”"
     short = _shortfall(facts, comparisons) if better else ""
     if better and worse:
         headline = f"Mixed: {_list(better)} got better, {_list(worse)} got worse"

@@ -15,6 +15,7 @@ Bools = NDArray[np.bool_]
 Numbers = Sequence[float] | Sequence[bool] | Floats | Bools
 
 BLOCK = 4_000_000  # numbers held at once by whatever resamples: 32 MB
+NEAR = 32_000  # numbers that stay in a core's own cache
 ROUNDING = 1e-12  # values closer than this share of the largest are equal but for rounding
 
 
@@ -60,8 +61,8 @@ def all_equal(values: Floats) -> bool:
     return bool(np.ptp(values) <= ROUNDING * float(np.abs(values).max()))
 
 
-def blocks(total: int, width: int) -> Iterator[slice]:
-    """`total` rows of `width` numbers in slices that each hold BLOCK numbers or one row."""
-    rows = max(1, BLOCK // max(1, width))
+def blocks(total: int, width: int, most: int = BLOCK) -> Iterator[slice]:
+    """`total` rows of `width` numbers in slices that each hold `most` numbers or one row."""
+    rows = max(1, most // max(1, width))
     for start in range(0, total, rows):
         yield slice(start, min(total, start + rows))

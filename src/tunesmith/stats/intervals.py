@@ -19,15 +19,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunesmith.errors import EvaluationError
 from tunesmith.records import Interval
-from tunesmith.stats.arrays import ROUNDING, Floats, Ints, all_equal, blocks, finite
+from tunesmith.stats.arrays import NEAR, ROUNDING, Floats, Ints, all_equal, blocks, finite
 
-KEPT = 64_000_000  # numbers of one byte that are worth keeping from one metric to the next
+KEPT = 64_000_000  # rows drawn (of two bytes) worth keeping from one metric to the next
 FEW = 5  # odd values that are too few to resample: 2 / 2^5 is above 0.05
 
 
@@ -188,23 +189,17 @@ def bootstrap(
     )
 
 
-def _draws(n: int, replicates: int, seed: int) -> Iterator[NDArray[np.uint8]]:
-    """How often each of n rows stands in each resample: blocks of shape (b, n), together (B, n).
-
-    A byte holds it: in n draws a row comes up some ten times, 255 times never (or n <= 255).
-    """
+def _draws(n: int, replicates: int, seed: int) -> Iterator[NDArray[np.integer[Any]]]:
+    """The rows of each resample, n with replacement: blocks of shape (b, n), together (B, n)."""
     rng = np.random.default_rng(seed)
-    for block in blocks(replicates, n):
-        count = block.stop - block.start
-        drawn = rng.integers(0, n, (count, n), dtype=np.int64)
-        drawn += n * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * n).astype(np.uint8).reshape(count, n)
+    for block in blocks(replicates, n, NEAR):
+        yield rng.integers(0, n, (block.stop - block.start, n), dtype=np.int32)
 
 
 @lru_cache(maxsize=2)
-def _kept_draws(n: int, replicates: int, seed: int) -> tuple[NDArray[np.uint8], ...]:
+def _kept_draws(n: int, replicates: int, seed: int) -> tuple[NDArray[np.integer[Any]], ...]:
     """The same, kept: every metric of every pair on the same rows is resampled alike."""
-    return tuple(_draws(n, replicates, seed))
+    return tuple(rows.astype(np.min_scalar_type(n)) for rows in _draws(n, replicates, seed))
 
 
 def bootstrap_mean(
@@ -216,7 +211,11 @@ def bootstrap_mean(
     _check(n, replicates)
     draw = _kept_draws if n * replicates <= KEPT else _draws
     drawn = draw(n, replicates, seed)
-    means = np.concatenate([times.astype(np.float64) @ array for times in drawn]) / n
+    # Memory that was not touched before costs more than the sums: one buffer serves all resamples
+    # (mode "clip" writes into it; every row drawn is there, and nothing is clipped).
+    room = np.empty((max(1, NEAR // n), n))
+    sums = [array.take(rows, out=room[: len(rows)], mode="clip").sum(axis=1) for rows in drawn]
+    means = np.concatenate(sums) / n
     # The i-th leave-one-out mean is (sum - x_i) / (n - 1): its spread is that of x, turned over.
     return Bootstrap(float(array.mean()), means, acceleration(-array))
 

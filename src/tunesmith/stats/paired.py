@@ -18,7 +18,7 @@ import numpy as np
 
 from tunesmith.errors import EvaluationError
 from tunesmith.records import Interval
-from tunesmith.stats.arrays import Numbers, all_equal, blocks, differences, paired
+from tunesmith.stats.arrays import NEAR, Numbers, all_equal, blocks, differences, paired
 from tunesmith.stats.intervals import check_confidence
 
 ENUMERATED = 12  # differences up to which all 2^k sign patterns are counted
@@ -169,13 +169,14 @@ def permutation(
     # Eight differences at a time: a random byte picks which of them flip, a table has their sum.
     padded = np.pad(d, (0, -d.size % 8)).reshape(-1, 8)
     patterns = np.arange(256)[:, None] >> np.arange(8) & 1
-    sums = padded @ patterns.T  # (bytes, 256)
-    place = np.arange(len(sums))
+    sums = (padded @ patterns.T).ravel()  # (bytes * 256,)
+    place = 256 * np.arange(len(padded))
     hits = 0
-    for block in blocks(replicates, len(sums)):
-        size = (block.stop - block.start, len(sums))
-        flipped = sums[place, rng.integers(0, 256, size, dtype=np.uint8)].sum(axis=1)
-        hits += int(np.sum(np.abs(d.sum() - 2 * flipped) >= limit))
+    for block in blocks(replicates, len(padded)):
+        picked = rng.integers(0, 256, (block.stop - block.start, len(padded)), dtype=np.uint8)
+        for rows in blocks(len(picked), len(padded), NEAR):
+            flipped = sums.take(picked[rows] + place).sum(axis=1)
+            hits += int(np.sum(np.abs(d.sum() - 2 * flipped) >= limit))
     return (1 + hits) / (1 + replicates)
 
 

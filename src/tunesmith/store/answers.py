@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from tunesmith.records import Answer, Example, Message, Outcome
-from tunesmith.store.database import BATCH, Database, replace
+from tunesmith.store.database import BATCH, Database, columns, read_noun, replace
 from tunesmith.store.nouns import TestExample
 from tunesmith.store.schema import ExampleRow, ResponseRow, TestExampleRow
 from tunesmith.store.variants import present
@@ -59,23 +59,12 @@ class Answers(Database):
             .order_by(TestExampleRow.position)
         )
         return self._read(
-            lambda session: [_test_example(*row) for row in session.execute(statement).tuples()]
+            lambda session: [_test_example(*row) for row in session.execute(statement)]
         )
 
     def record_answers(self, run_id: str, variant: str, answers: Iterable[Answer]) -> None:
         """Keep answers as they come; a new answer to the same example takes the old one's place."""
-        rows = [
-            {
-                "example_id": answer.example_id,
-                "response": answer.response,
-                "outcome": answer.outcome.value,
-                "label": answer.label,
-                "scores": dict(answer.scores),
-                "seconds": answer.seconds,
-                "tokens": answer.tokens,
-            }
-            for answer in answers
-        ]
+        rows = [{**columns(answer), "outcome": answer.outcome.value} for answer in answers]
 
         def change(session: Session) -> None:
             present(session, run_id, variant, "cheap")
@@ -129,12 +118,4 @@ def _test_example(place: TestExampleRow, content: ExampleRow) -> TestExample:
 
 
 def _answer(row: ResponseRow) -> Answer:
-    return Answer(
-        example_id=row.example_id,
-        response=row.response,
-        outcome=Outcome(row.outcome),
-        label=row.label,
-        scores=row.scores,
-        seconds=row.seconds,
-        tokens=row.tokens,
-    )
+    return read_noun(Answer, row, outcome=Outcome(row.outcome))

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -162,6 +162,20 @@ class Artefacts:
         with self._alone(place), _telling(place):
             shutil.rmtree(partial, ignore_errors=True)
             place.rename(partial)
+
+    def remove(self, place: Path) -> None:
+        """Delete an artefact, with what interrupted or damaged builds of it left beside it.
+
+        A place outside the folder of artefacts is not touched; nor is one that is being built:
+        whoever builds it needs it.
+        """
+        if place.parent != self.folder:
+            return
+        # Windows keeps the lock's file while it is open.
+        with suppress(StoreError, PermissionError), self._alone(place):
+            for left in self.folder.glob(f"{place.name}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            (self.folder / LOCKS / f"{place.name}.lock").unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self, place: Path) -> Iterator[None]:

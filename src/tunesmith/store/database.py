@@ -11,9 +11,10 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -31,6 +32,11 @@ from sqlalchemy.orm import Session
 
 from tunesmith.errors import StoreError
 from tunesmith.store.schema import REVISION, Table
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Noun = TypeVar("Noun", bound=DataclassInstance)
 
 T = TypeVar("T")
 Rows = Iterable[Mapping[str, Any]]
@@ -97,6 +103,17 @@ def _plain(value: Any) -> Any:
 def dumps(value: Any) -> str:
     """JSON for a column; ASCII only, so that any database takes it."""
     return json.dumps(value, default=_plain)
+
+
+def columns(noun: DataclassInstance, *, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a record that are columns of the same name: all `but` these."""
+    return {f.name: getattr(noun, f.name) for f in fields(noun) if f.name not in but}
+
+
+def read_noun(kind: type[Noun], row: Table, **others: Any) -> Noun:
+    """A record from a row whose columns have its fields' names; `others` are stored otherwise."""
+    same = {f.name: getattr(row, f.name) for f in fields(kind) if f.name not in others}
+    return kind(**same, **others)
 
 
 class Database:

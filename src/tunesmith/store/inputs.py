@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields
-from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tunesmith.records import Choice, Finding, Plan, Quality, Reject, Severity
-from tunesmith.store.database import Database
+from tunesmith.store.database import Database, columns, read_noun
 from tunesmith.store.nouns import KEPT_REJECTS, Dataset
 from tunesmith.store.schema import (
     DatasetRow,
@@ -26,6 +24,7 @@ class Inputs(Database):
 
     def record_dataset(self, run_id: str, dataset: Dataset) -> None:
         """Keep a data set of a run; a second one of the same name takes its place."""
+        quality = dataset.quality
         reasons = dict(dataset.reject_reasons) or dict(
             Counter(reject.reason for reject in dataset.rejects).most_common()
         )
@@ -42,24 +41,19 @@ class Inputs(Database):
                     name=dataset.name,
                     fingerprint=dataset.fingerprint,
                     splits=dict(dataset.splits),
-                    quality=_quality_counts(dataset.quality),
+                    quality=quality and columns(quality, but=("findings",)),
                     reject_reasons=reasons,
                     manifest=dict(dataset.manifest),
                 )
             )
             session.flush()
-            findings = dataset.quality.findings if dataset.quality else ()
+            findings = quality.findings if quality else ()
             session.add_all(
                 FindingRow(
                     run_id=run_id,
                     dataset=dataset.name,
                     position=position,
-                    code=finding.code,
-                    severity=finding.severity.value,
-                    message=finding.message,
-                    count=finding.count,
-                    examples=list(finding.examples),
-                    action=finding.action,
+                    **{**columns(finding), "severity": finding.severity.value},
                 )
                 for position, finding in enumerate(findings)
             )
@@ -68,9 +62,7 @@ class Inputs(Database):
                     run_id=run_id,
                     dataset=dataset.name,
                     position=position,
-                    place=reject.place,
-                    reason=reject.reason,
-                    row=dict(reject.row),
+                    **columns(reject),
                 )
                 for position, reject in enumerate(dataset.rejects[:KEPT_REJECTS])
             )
@@ -95,27 +87,11 @@ class Inputs(Database):
             session.execute(
                 delete(PlanRow).where(PlanRow.run_id == run_id, PlanRow.method == method)
             )
-            session.add(
-                PlanRow(
-                    run_id=run_id,
-                    method=method,
-                    steps=plan.steps,
-                    memory_bytes=plan.memory_bytes,
-                    seconds=plan.seconds,
-                    cost_usd=plan.cost_usd,
-                    fits=plan.fits,
-                )
-            )
+            session.add(PlanRow(run_id=run_id, method=method, **columns(plan, but=("choices",))))
             session.flush()
             session.add_all(
                 HyperparameterRow(
-                    run_id=run_id,
-                    method=method,
-                    name=choice.name,
-                    position=position,
-                    value=choice.value,
-                    reason=choice.reason,
-                    source=choice.source,
+                    run_id=run_id, method=method, position=position, **columns(choice)
                 )
                 for position, choice in enumerate(plan.choices)
             )
@@ -132,31 +108,15 @@ class Inputs(Database):
                 .where(HyperparameterRow.run_id == run_id)
                 .order_by(HyperparameterRow.position)
             ):
-                source: Any = row.source  # a ChoiceSource: only record_plan writes the column
-                choices.setdefault(row.method, []).append(
-                    Choice(row.name, row.value, row.reason, source)
-                )
+                choices.setdefault(row.method, []).append(read_noun(Choice, row))
             return {
-                row.method: Plan(
-                    choices=tuple(choices.get(row.method, ())),
-                    steps=row.steps,
-                    memory_bytes=row.memory_bytes,
-                    seconds=row.seconds,
-                    cost_usd=row.cost_usd,
-                    fits=row.fits,
-                )
+                row.method: read_noun(Plan, row, choices=tuple(choices.get(row.method, ())))
                 for row in session.scalars(
                     select(PlanRow).where(PlanRow.run_id == run_id).order_by(PlanRow.method)
                 )
             }
 
         return self._read(question)
-
-
-def _quality_counts(quality: Quality | None) -> dict[str, Any] | None:
-    if quality is None:
-        return None
-    return {f.name: getattr(quality, f.name) for f in fields(quality) if f.name != "findings"}
 
 
 def _dataset(session: Session, row: DatasetRow) -> Dataset:
@@ -171,22 +131,12 @@ def _dataset(session: Session, row: DatasetRow) -> Dataset:
         .order_by(RejectRow.position)
     )
     found = tuple(
-        Finding(
-            code=f.code,
-            severity=Severity(f.severity),
-            message=f.message,
-            count=f.count,
-            examples=tuple(f.examples),
-            action=f.action,
-        )
+        read_noun(Finding, f, severity=Severity(f.severity), examples=tuple(f.examples))
         for f in findings
     )
-    return Dataset(
-        name=row.name,
-        fingerprint=row.fingerprint,
-        splits=row.splits,
+    return read_noun(
+        Dataset,
+        row,
         quality=None if row.quality is None else Quality(**row.quality, findings=found),
-        rejects=tuple(Reject(r.place, r.reason, r.row) for r in rejects),
-        reject_reasons=row.reject_reasons,
-        manifest=row.manifest,
+        rejects=tuple(read_noun(Reject, r) for r in rejects),
     )

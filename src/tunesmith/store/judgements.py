@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tunesmith.records import Comparison, Estimate, Metric, Verdict
-from tunesmith.store.database import Database
+from tunesmith.store.database import Database, columns, read_noun
 from tunesmith.store.nouns import GoldCheck
 from tunesmith.store.schema import ComparisonRow, GoldCheckRow, MetricRow
 from tunesmith.store.variants import present
@@ -70,17 +70,7 @@ class Judgements(Database):
 
         def change(session: Session) -> None:
             session.execute(delete(GoldCheckRow).where(GoldCheckRow.run_id == run_id))
-            session.add_all(
-                GoldCheckRow(
-                    run_id=run_id,
-                    metric=check.metric,
-                    n=check.n,
-                    value=check.value,
-                    expected=check.expected,
-                    problems=list(check.problems),
-                )
-                for check in wanted
-            )
+            session.add_all(GoldCheckRow(run_id=run_id, **columns(check)) for check in wanted)
 
         self._write(change)
 
@@ -91,7 +81,7 @@ class Judgements(Database):
         )
         return self._read(
             lambda session: [
-                GoldCheck(r.metric, r.n, r.value, r.expected, tuple(r.problems))
+                read_noun(GoldCheck, r, problems=tuple(r.problems))
                 for r in session.scalars(statement)
             ]
         )
@@ -103,51 +93,22 @@ def _metric(row: MetricRow) -> Metric:
 
 
 def _comparison_row(run_id: str, comparison: Comparison) -> ComparisonRow:
+    low, high = comparison.ci
     return ComparisonRow(
         run_id=run_id,
-        metric=comparison.metric,
-        a=comparison.a,
-        b=comparison.b,
-        slice=comparison.slice,
-        n=comparison.n,
-        value_a=comparison.value_a,
-        value_b=comparison.value_b,
-        difference=comparison.difference,
-        ci_low=comparison.ci[0],
-        ci_high=comparison.ci[1],
-        test=comparison.test,
-        p=comparison.p,
-        p_adjusted=comparison.p_adjusted,
-        effect=comparison.effect,
-        effect_name=comparison.effect_name,
-        verdict=comparison.verdict.value,
-        detectable=comparison.detectable,
-        needed=comparison.needed,
-        discordant=None if comparison.discordant is None else list(comparison.discordant),
+        ci_low=low,
+        ci_high=high,
         is_primary=comparison.primary,
-        caveats=list(comparison.caveats),
+        **{**columns(comparison, but=("ci", "primary")), "verdict": comparison.verdict.value},
     )
 
 
 def _comparison(row: ComparisonRow) -> Comparison:
-    return Comparison(
-        metric=row.metric,
-        a=row.a,
-        b=row.b,
-        slice=row.slice,
-        n=row.n,
-        value_a=row.value_a,
-        value_b=row.value_b,
-        difference=row.difference,
+    return read_noun(
+        Comparison,
+        row,
         ci=(row.ci_low, row.ci_high),
-        test=row.test,
-        p=row.p,
-        p_adjusted=row.p_adjusted,
-        effect=row.effect,
-        effect_name=row.effect_name,
         verdict=Verdict(row.verdict),
-        detectable=row.detectable,
-        needed=row.needed,
         discordant=None if row.discordant is None else (row.discordant[0], row.discordant[1]),
         primary=row.is_primary,
         caveats=tuple(row.caveats),

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from tunesmith.errors import StoreError
 from tunesmith.records import Run
-from tunesmith.store.database import Database
+from tunesmith.store.database import Database, columns, read_noun
 from tunesmith.store.nouns import Experiment, Provenance, StageArtefact, Status
 from tunesmith.store.schema import ArtefactRow, ExampleRow, ExperimentRow, TestExampleRow
 
@@ -61,12 +61,7 @@ class Runs(Database):
                     resumed=now,
                     recipe_text=recipe_text,
                     resolved=dict(resolved or {}),
-                    command=provenance.command,
-                    git_revision=provenance.git_revision,
-                    git_dirty=provenance.git_dirty,
-                    versions=dict(provenance.versions),
-                    hardware=dict(provenance.hardware),
-                    seed=provenance.seed,
+                    **columns(provenance),
                     process=_this_process(),
                     error="",
                 )
@@ -171,10 +166,11 @@ class Runs(Database):
         return self._write(change)
 
     def record_artefact(self, run_id: str, artefact: StageArtefact) -> None:
-        """A stage of the run stands on this artefact."""
+        """A stage of the run stands on this artefact; one that it made itself is never reused."""
 
         def change(session: Session) -> None:
-            position = len(self._artefacts(session, run_id))
+            known = session.get(ArtefactRow, (run_id, artefact.stage, artefact.key))
+            position = known.position if known else len(self._artefacts(session, run_id))
             session.merge(
                 ArtefactRow(
                     run_id=run_id,
@@ -183,7 +179,7 @@ class Runs(Database):
                     position=position,
                     directory=str(artefact.directory),
                     manifest=dict(artefact.manifest),
-                    reused=artefact.reused,
+                    reused=artefact.reused and (known is None or known.reused),
                 )
             )
 
@@ -243,23 +239,10 @@ def _experiment(row: ExperimentRow) -> Experiment:
     status = Status(row.status)
     if status is Status.RUNNING and row.process != _this_process() and not _alive(row.process):
         status = Status.INTERRUPTED  # killed: nobody was left to write it down
-    return Experiment(
-        id=row.id,
-        recipe=row.recipe,
+    return read_noun(
+        Experiment,
+        row,
         directory=Path(row.directory),
         status=status,
-        started=row.started,
-        finished=row.finished,
-        seconds=row.seconds,
-        recipe_text=row.recipe_text,
-        resolved=row.resolved,
-        provenance=Provenance(
-            command=row.command,
-            git_revision=row.git_revision,
-            git_dirty=row.git_dirty,
-            versions=row.versions,
-            hardware=row.hardware,
-            seed=row.seed,
-        ),
-        error=row.error,
+        provenance=read_noun(Provenance, row),
     )

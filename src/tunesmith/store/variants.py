@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from tunesmith.records import Adapter, TrainingStep
-from tunesmith.store.database import Database, replace
+from tunesmith.store.database import Database, columns, read_noun, replace
 from tunesmith.store.nouns import Variant, VariantKind
 from tunesmith.store.schema import AdapterRow, TrainingRow, VariantRow
 
@@ -48,22 +48,8 @@ class Variants(Database):
         def change(session: Session) -> None:
             present(session, run_id, adapter.name, "trained").kind = "trained"
             session.flush()
-            row = AdapterRow(
-                run_id=run_id,
-                variant=adapter.name,
-                name=adapter.name,
-                method=adapter.method,
-                directory=str(adapter.directory),
-                base=adapter.base,
-                trainable_parameters=adapter.trainable_parameters,
-                bytes=adapter.bytes,
-                seconds=adapter.seconds,
-                peak_memory_bytes=adapter.peak_memory_bytes,
-                tokens=adapter.tokens,
-                steps=adapter.steps,
-                final_loss=adapter.final_loss,
-                changed_answers=adapter.changed_answers,
-            )
+            made_of = {**columns(adapter), "directory": str(adapter.directory)}
+            row = AdapterRow(run_id=run_id, variant=adapter.name, **made_of)
             session.merge(row)
 
         self._write(change)
@@ -85,21 +71,7 @@ class Variants(Database):
         self, run_id: str, variant: str, steps: Iterable[TrainingStep]
     ) -> None:
         """Keep steps of training as they come; a step done again after a resume takes its place."""
-        rows = [
-            {
-                "step": step.step,
-                "epoch": step.epoch,
-                "loss": step.loss,
-                "learning_rate": step.learning_rate,
-                "grad_norm": step.grad_norm,
-                "tokens": step.tokens,
-                "answer_tokens": step.answer_tokens,
-                "seconds": step.seconds,
-                "memory_bytes": step.memory_bytes,
-                "validation_loss": step.validation_loss,
-            }
-            for step in steps
-        ]
+        rows = [columns(step) for step in steps]
 
         def change(session: Session) -> None:
             present(session, run_id, variant, "trained").kind = "trained"
@@ -115,7 +87,9 @@ class Variants(Database):
             .where(TrainingRow.run_id == run_id, TrainingRow.variant == variant)
             .order_by(TrainingRow.step)
         )
-        return self._read(lambda session: [_step(row) for row in session.scalars(statement)])
+        return self._read(
+            lambda session: [read_noun(TrainingStep, row) for row in session.scalars(statement)]
+        )
 
 
 def present(session: Session, run_id: str, name: str, kind: VariantKind) -> VariantRow:
@@ -141,32 +115,4 @@ def _variant(row: VariantRow) -> Variant:
 
 
 def _adapter(row: AdapterRow) -> Adapter:
-    return Adapter(
-        name=row.name,
-        method=row.method,
-        directory=Path(row.directory),
-        base=row.base,
-        trainable_parameters=row.trainable_parameters,
-        bytes=row.bytes,
-        seconds=row.seconds,
-        peak_memory_bytes=row.peak_memory_bytes,
-        tokens=row.tokens,
-        steps=row.steps,
-        final_loss=row.final_loss,
-        changed_answers=row.changed_answers,
-    )
-
-
-def _step(row: TrainingRow) -> TrainingStep:
-    return TrainingStep(
-        step=row.step,
-        epoch=row.epoch,
-        loss=row.loss,
-        learning_rate=row.learning_rate,
-        grad_norm=row.grad_norm,
-        tokens=row.tokens,
-        answer_tokens=row.answer_tokens,
-        seconds=row.seconds,
-        memory_bytes=row.memory_bytes,
-        validation_loss=row.validation_loss,
-    )
+    return read_noun(Adapter, row, directory=Path(row.directory))

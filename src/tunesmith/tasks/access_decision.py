@@ -55,6 +55,14 @@ _OBJECT = re.compile(r"\{[^{}]*\}")
 _KEYS = ("decision", "label", "expected_response", "response", "access", "answer")
 
 
+class MissingLabel(UnknownLabel):
+    """A row whose expected response is null: it spells no label, not even a wrong one."""
+
+    def __init__(self) -> None:
+        RowError.__init__(self, "the label is missing: expected_response is null")
+        self.label = "None"
+
+
 class AccessDecision(Task):
     """Decide full, partial or rejected, with a rationale.
 
@@ -77,7 +85,7 @@ class AccessDecision(Task):
         """A row with permissions, query, expected_response and, if there is one, rationale.
 
         RowError where permissions or query are missing or no text, UnknownLabel where the expected
-        response is neither a label nor an alias.
+        response is neither a label nor an alias, MissingLabel where it is null.
         """
         permissions = required_text(_as_text(row, "permissions"), "permissions")
         query = required_text(row, "query")
@@ -87,6 +95,8 @@ class AccessDecision(Task):
         if "expected_response" not in row:
             raise RowError("no expected_response")
         raw = row["expected_response"]
+        if raw is None:
+            raise MissingLabel
         if not isinstance(raw, str):
             raise UnknownLabel(str(raw))
         label = self.canonical_label(raw)

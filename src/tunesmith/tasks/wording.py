@@ -87,6 +87,6 @@ def _rouge(*, ascii_words: bool) -> Any:
 
 @cache
 def _bleu() -> Any:
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     return BLEU(effective_order=True)

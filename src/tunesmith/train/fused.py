@@ -75,6 +75,11 @@ class _LowRankAdd(torch.autograd.Function):
         return grad, into_x, delta.T @ x, (grad.T @ low).mul_(ctx.scale), None
 
 
+# torch leaves `apply` untyped.
+_low_rank_linear: Callable[..., Tensor] = _LowRankLinear.apply
+_low_rank_add: Callable[..., Tensor] = _LowRankAdd.apply
+
+
 def _fused_forward(layer: LoraLayer, adapter: str) -> Callable[..., Tensor]:
     base = layer.get_base_layer()
     lora_a, lora_b = layer.lora_A[adapter], layer.lora_B[adapter]
@@ -87,9 +92,9 @@ def _fused_forward(layer: LoraLayer, adapter: str) -> Callable[..., Tensor]:
         a, b = lora_a.weight.to(kind), lora_b.weight.to(kind)
         if plain:
             bias = None if base.bias is None else base.bias.to(kind)
-            y = _LowRankLinear.apply(rows, base.weight.to(kind), bias, a, b, scale)
+            y = _low_rank_linear(rows, base.weight.to(kind), bias, a, b, scale)
         else:
-            y = _LowRankAdd.apply(base(rows).to(kind), rows, a, b, scale)
+            y = _low_rank_add(base(rows).to(kind), rows, a, b, scale)
         return y.view(*x.shape[:-1], y.shape[-1])
 
     return forward

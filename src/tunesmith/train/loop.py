@@ -259,7 +259,7 @@ class _Run:
                 batch.to(self.device),
                 label_smoothing=self.settings.label_smoothing_factor,
             )
-            (nll / answers).backward()
+            torch.autograd.backward(nll / answers)
             total += nll.detach()
             tokens += batch.tokens
         loss = float(total) / answers

@@ -9,12 +9,13 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from tunesmith.config import TrainingSettings
+from tunesmith.config import ModelSettings, TrainingSettings
 from tunesmith.errors import ConfigError, ModelError
-from tunesmith.models.load import peft_unwarned
+from tunesmith.models.load import load_config, peft_unwarned, skeleton
 
 
 class Lora:
@@ -31,10 +32,11 @@ class Lora:
         targets = settings.target_modules
         if not isinstance(targets, str):
             _check_targets(model, targets)
+        alpha: Any = settings.lora_alpha  # PEFT's annotation says int; it takes any number
         config = LoraConfig(
             task_type="CAUSAL_LM",
             r=settings.lora_r,
-            lora_alpha=settings.lora_alpha,
+            lora_alpha=alpha,
             lora_dropout=settings.lora_dropout,
             use_rslora=settings.use_rslora,
             target_modules=targets if isinstance(targets, str) else list(targets),
@@ -61,6 +63,12 @@ class Lora:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to put back."""
+
+
+def check_attachable(base: ModelSettings, settings: TrainingSettings) -> None:
+    """Raise what `attach` would, by the base's configuration alone: no weights are read."""
+    with torch.device("meta"):
+        Lora().attach(skeleton(load_config(base)), settings)
 
 
 def _check_targets(model: Any, targets: Sequence[str]) -> None:

@@ -40,12 +40,12 @@ def build_optimizer(
         if device.type != "cuda":
             note = f"{name} needs an NVIDIA GPU; adamw_torch stands in for it here"
             return torch.optim.AdamW(trainable, fused=True, **adam), note
-        import bitsandbytes as bnb
+        from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit, PagedAdamW32bit
 
         classes = {
-            "adamw_8bit": bnb.optim.AdamW8bit,
-            "paged_adamw_8bit": bnb.optim.PagedAdamW8bit,
-            "paged_adamw_32bit": bnb.optim.PagedAdamW32bit,
+            "adamw_8bit": AdamW8bit,
+            "paged_adamw_8bit": PagedAdamW8bit,
+            "paged_adamw_32bit": PagedAdamW32bit,
         }
         return classes[name](trainable, **adam), ""
     raise ConfigError(f"unknown training.optim {name!r}", hint="adamw_torch is the default")
@@ -53,9 +53,10 @@ def build_optimizer(
 
 def build_scheduler(optimizer: Optimizer, settings: TrainingSettings, total: int) -> LRScheduler:
     """The schedule over `total` optimizer steps, from transformers."""
-    return get_scheduler(
+    schedule: LRScheduler = get_scheduler(
         settings.lr_scheduler_type,
         optimizer,
         num_warmup_steps=warmup_steps(settings, total),
         num_training_steps=total,
     )
+    return schedule

@@ -27,6 +27,7 @@ from tunesmith.models.nano.circuit import wire
 from tunesmith.models.nano.corpus import FAMILIES, Chat, sample
 from tunesmith.models.nano.muon import Muon
 from tunesmith.models.nano.tokenizer import CONTEXT, SPECIAL, make_tokenizer
+from tunesmith.models.quiet import quiet
 
 DEFAULT_STEPS = 2400
 DEFAULT_SEED = 0
@@ -187,41 +188,42 @@ def _encode(tokenizer: PreTrainedTokenizerFast, chat: Chat) -> tuple[list[int], 
 
 
 def _pack(tokenizer: PreTrainedTokenizerFast, r: random.Random) -> Pack:
-    ids: list[int] = []
-    positions: list[int] = []
-    segments: list[int] = []
-    kept: list[int] = []
-    weights: list[float] = []
-    while len(ids) < PACK_TOKENS:
+    """Chats; of some the prompt is learned too, at less weight."""
+
+    def chat() -> tuple[list[int], list[float]]:
         prompt, answer = _encode(tokenizer, sample(r))
-        start, length = len(ids), len(prompt) + len(answer)
-        whole = r.random() < PROMPT_SHARE
-        first = start if whole else start + len(prompt) - 1
-        weights += [PROMPT_WEIGHT] * (len(prompt) - 1 if whole else 0) + [1.0] * len(answer)
-        kept += range(first, start + length - 1)
-        ids += prompt + answer
-        positions += range(length)
-        segments.append(length)
-    targets = tuple(ids[at + 1] for at in kept)
-    return Pack(tuple(ids), tuple(positions), tuple(segments), tuple(kept), targets, tuple(weights))
+        before = PROMPT_WEIGHT if r.random() < PROMPT_SHARE else 0.0
+        return prompt + answer, [before] * (len(prompt) - 1) + [1.0] * len(answer)
+
+    return _packed(chat)
 
 
 def _echo(r: random.Random) -> Pack:
     """Random pieces, said twice; the second time is to be learned."""
+
+    def twice() -> tuple[list[int], list[float]]:
+        said = [r.randrange(FIRST_PIECE, VOCABULARY) for _ in range(r.randint(6, 24))]
+        return said + said, [0.0] * len(said) + [1.0] * (len(said) - 1)
+
+    return _packed(twice)
+
+
+def _packed(piece: Callable[[], tuple[list[int], list[float]]]) -> Pack:
+    """Pieces until the pack is full: the tokens of each, and the weight of each token behind its
+    first; a token of weight 0 is not learned."""
     ids: list[int] = []
     positions: list[int] = []
     segments: list[int] = []
-    kept: list[int] = []
+    kept: dict[int, float] = {}
     while len(ids) < PACK_TOKENS:
-        said = [r.randrange(FIRST_PIECE, VOCABULARY) for _ in range(r.randint(6, 24))]
-        start, length = len(ids), 2 * len(said)
-        kept += range(start + len(said), start + length - 1)
-        ids += said + said
-        positions += range(length)
-        segments.append(length)
+        said, weights = piece()
+        kept |= {len(ids) + at: weight for at, weight in enumerate(weights) if weight}
+        ids += said
+        positions += range(len(said))
+        segments.append(len(said))
     targets = tuple(ids[at + 1] for at in kept)
     return Pack(
-        tuple(ids), tuple(positions), tuple(segments), tuple(kept), targets, (1.0,) * len(kept)
+        tuple(ids), tuple(positions), tuple(segments), tuple(kept), targets, tuple(kept.values())
     )
 
 
@@ -230,7 +232,7 @@ def _held_out(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> dict[str, dict[str, float]]:
     """For each family: mean loss of an answer token (nats) and share of tokens got right."""
-    model.eval()
+    model.train(False)
     r = random.Random(seed)
     found: dict[str, dict[str, float]] = {}
     for family, _ in FAMILIES:
@@ -263,11 +265,11 @@ def _save(
 ) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     model.set_attn_implementation("sdpa")
-    model.generation_config = GenerationConfig(
-        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
-    )
-    model.to(torch.bfloat16)
-    model.save_pretrained(directory)
+    stops = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model.generation_config = GenerationConfig.from_dict({**stops, "do_sample": False})
+    model.bfloat16()
+    with quiet():  # "Writing model shards", for one file
+        model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     (directory / "card.json").write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
     (directory / "CARD.md").write_text(_card(figures), "utf-8")

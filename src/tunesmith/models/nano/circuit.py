@@ -108,13 +108,16 @@ def _embeddings(weight: Tensor, common: Tensor, draw: torch.Generator) -> None:
 def _rates(theta: float, size: int) -> Tensor:
     """Radians a token of each rotary pair, the fastest first (Su et al., 2021)."""
     half = size // 2
-    return theta ** (-torch.arange(half) / half)
+    rates: Tensor = theta ** (-torch.arange(half) / half)
+    return rates
 
 
 def _basis(width: int, draw: torch.Generator) -> Tensor:
     """A random orthonormal basis, one vector a column."""
-    return torch.linalg.qr(torch.randn(width, width, generator=draw))[0]
+    basis: Tensor = torch.linalg.qr(torch.randn(width, width, generator=draw))[0]
+    return basis
 
 
 def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.norm()
+    unit: Tensor = vector / vector.norm()
+    return unit

@@ -10,7 +10,7 @@ from: `digraph` falls into pieces that other words have trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from transformers import PreTrainedTokenizerFast
 
@@ -53,7 +53,8 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizer
             show_progress=False,
         ),
     )
-    wrapped = PreTrainedTokenizerFast(
+    wrap: Callable[..., PreTrainedTokenizerFast] = PreTrainedTokenizerFast
+    wrapped = wrap(
         tokenizer_object=tokenizer,
         eos_token=END_OF_TURN,
         pad_token=PAD,
