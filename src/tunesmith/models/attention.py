@@ -9,6 +9,7 @@ Lengths and parents travel as plain tuples of ints, so that no step waits for th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -41,20 +42,22 @@ def packed_attention(
     head_dim). Where a layer has a sliding window w, a query sees the w last keys of its example,
     itself among them.
     """
-    lengths = list(segments) or [query.shape[2]]
+    lengths = tuple(segments) or (query.shape[2],)
+    before = tuple(parents) or (-1,) * len(lengths)
+    masks = _kept.masks(lengths, before, sliding_window, query.dtype, query.device)
     keys: list[Tensor] = []  # of each segment, those of its whole example up to its end
     values: list[Tensor] = []
     pieces = []
-    for q, k, v, parent in zip(
-        torch.split(query, lengths, dim=2),
-        torch.split(key, lengths, dim=2),
-        torch.split(value, lengths, dim=2),
-        parents or [-1] * len(lengths),
+    for q, k, v, parent, mask in zip(
+        torch.split(query, list(lengths), dim=2),
+        torch.split(key, list(lengths), dim=2),
+        torch.split(value, list(lengths), dim=2),
+        before,
+        masks,
         strict=True,
     ):
         keys.append(k if parent < 0 else torch.cat((keys[parent], k), dim=2))
         values.append(v if parent < 0 else torch.cat((values[parent], v), dim=2))
-        mask = _seen(q.shape[2], keys[-1].shape[2], sliding_window, q.device)
         pieces.append(
             functional.scaled_dot_product_attention(
                 q,
@@ -70,13 +73,57 @@ def packed_attention(
     return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
 
 
-def _seen(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor | None:
-    """Which keys the last `queries` of `keys` tokens see, (queries, keys); None where the kernel's
-    own causal mask says the same."""
-    if queries == keys and (window is None or keys <= window):
-        return None
-    seen = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
-    return seen if window is None else seen.triu(keys - queries - window + 1)
+def _masks(
+    lengths: tuple[int, ...],
+    parents: tuple[int, ...],
+    window: int | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Tensor | None, ...]:
+    """What each segment adds to its scores, (queries, keys): 0 where a query sees a key, else -inf;
+    None where the kernel's own causal mask says the same."""
+    masks: list[Tensor | None] = []
+    reach: list[int] = []  # keys of each segment's example up to its end
+    for length, parent in zip(lengths, parents, strict=True):
+        keys = length + (reach[parent] if parent >= 0 else 0)
+        reach.append(keys)
+        if keys == length and (window is None or keys <= window):
+            masks.append(None)
+            continue
+        seen = torch.ones(length, keys, dtype=torch.bool, device=device).tril(keys - length)
+        if window is not None:
+            seen = seen.triu(keys - length - window + 1)
+        hidden = torch.full((length, keys), -torch.inf, dtype=dtype, device=device)
+        masks.append(hidden.masked_fill_(seen, 0.0))
+    return tuple(masks)
+
+
+class _Kept(threading.local):
+    """The masks of the pack in hand, a thread's own: every layer asks for the same ones, with or
+    without its window."""
+
+    def __init__(self) -> None:
+        self.pack: object = None
+        self.by_window: dict[int | None, tuple[Tensor | None, ...]] = {}
+
+    def masks(
+        self,
+        lengths: tuple[int, ...],
+        parents: tuple[int, ...],
+        window: int | None,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> tuple[Tensor | None, ...]:
+        """As `_masks`."""
+        pack = (lengths, parents, dtype, device)
+        if pack != self.pack:
+            self.pack, self.by_window = pack, {}
+        if window not in self.by_window:
+            self.by_window[window] = _masks(lengths, parents, window, dtype, device)
+        return self.by_window[window]
+
+
+_kept = _Kept()
 
 
 AttentionInterface.register(PACKED, packed_attention)

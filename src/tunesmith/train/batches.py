@@ -136,12 +136,25 @@ def pad(examples: Sequence[Encoded], pad_id: int) -> Batch:
     )
 
 
+def balance(lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """Divide items among `parts` bins of nearly the same sum: the longest first, each to the
+    lightest bin (Graham 1969, doi:10.1137/0117039). Returns indices by bin; none is empty."""
+    bins: list[list[int]] = [[] for _ in range(min(parts, len(lengths)))]
+    loads = [0] * len(bins)
+    for item in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        lightest = min(range(len(bins)), key=lambda b: (loads[b], b))
+        bins[lightest].append(item)
+        loads[lightest] += lengths[item]
+    return bins
+
+
 @dataclass(frozen=True, slots=True)
 class BatchBuilder:
     """Cuts an effective batch into micro-batches that fit the memory.
 
     `rows` is the recipe's per_device_train_batch_size: a micro-batch never holds more tokens than
     that many of the longest examples would, padded. `shared`: common prefixes stand in it once.
+    `parts`: each is divided into so many, to be computed side by side.
     """
 
     rows: int
@@ -149,13 +162,16 @@ class BatchBuilder:
     packed: bool
     pad_id: int
     shared: bool = True
+    parts: int = 1
 
     def micro_batches(self, examples: Sequence[Encoded]) -> Iterator[Batch]:
         """The micro-batches of one effective batch."""
         if self.packed:
             for indices in best_fit([len(e.ids) for e in examples], self.rows * self.longest):
-                yield pack([examples[i] for i in indices], shared=self.shared)
+                for part in balance([len(examples[i].ids) for i in indices], self.parts):
+                    yield pack([examples[indices[i]] for i in part], shared=self.shared)
             return
+        rows = -(-self.rows // self.parts)
         by_length = sorted(examples, key=lambda e: len(e.ids), reverse=True)
-        for start in range(0, len(by_length), self.rows):
-            yield pad(by_length[start : start + self.rows], self.pad_id)
+        for start in range(0, len(by_length), rows):
+            yield pad(by_length[start : start + rows], self.pad_id)

@@ -20,7 +20,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -28,6 +28,7 @@ from typing import Any
 
 import psutil
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import set_seed
@@ -39,11 +40,12 @@ from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
 from tunesmith.records import Adapter, TrainingStep
 from tunesmith.train import checkpoint as checkpoints
-from tunesmith.train.batches import BatchBuilder, effective_batches
+from tunesmith.train.batches import Batch, BatchBuilder, effective_batches
 from tunesmith.train.fused import fused_adapters
 from tunesmith.train.loss import answer_loss, answer_nll
 from tunesmith.train.method import Method
 from tunesmith.train.optimizer import build_optimizer, build_scheduler
+from tunesmith.train.workers import side_by_side, workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,27 +163,27 @@ class _Run:
         if self.settings.packing is True and not packed:
             job.say(f"{loaded.name} cannot keep packed examples apart; padding instead")
         self.packed = packed
+        plain = is_deterministic(model)  # with dropout, threads would race for the random numbers
+        size = self.settings.per_device_train_batch_size
+        self.at_once = side_by_side(self.device, size) if plain else 1
         self.builder = BatchBuilder(
-            rows=self.settings.per_device_train_batch_size,
+            rows=size,
             longest=max(len(e.ids) for e in job.train),
             packed=packed,
-            shared=is_deterministic(model),
+            shared=plain,
+            parts=self.at_once,
             pad_id=loaded.renderer.pad_id,
         )
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Training mode, packed attention and mixed precision for the length of the block."""
+        """Training mode, packed attention and workers for the length of the block."""
         base = self.model.get_base_model()
         if self.settings.gradient_checkpointing is True:
             _checkpointing(base, "enable")({"use_reentrant": False})
         self.model.train()
         attention = packed_attention_on(base) if self.packed else nullcontext()
-        low = self.loaded.dtype in (torch.bfloat16, torch.float16)
-        autocast = (
-            torch.autocast(self.device.type, dtype=self.loaded.dtype) if low else nullcontext()
-        )
-        with attention, autocast, fused_adapters(self.model):
+        with attention, fused_adapters(self.model), workers(self.at_once) as self.map:
             try:
                 yield
             finally:
@@ -252,16 +254,14 @@ class _Run:
         """One optimizer step: (loss per answer token, gradient norm, tokens, answer tokens)."""
         answers = sum(e.answer_tokens for e in examples)
         total = torch.zeros((), device=self.device)
-        tokens = 0
-        for batch in self.builder.micro_batches(examples):
-            nll = answer_nll(
-                self.model,
-                batch.to(self.device),
-                label_smoothing=self.settings.label_smoothing_factor,
-            )
-            torch.autograd.backward(nll / answers)
-            total += nll.detach()
-            tokens += batch.tokens
+        batches = list(self.builder.micro_batches(examples))
+        for nll, gradients in self.map(lambda batch: self.backward(batch, answers), batches):
+            total += nll
+            for parameter, gradient in zip(self.trainable, gradients, strict=True):
+                if gradient is not None:
+                    before = parameter.grad
+                    parameter.grad = gradient if before is None else before.add_(gradient)
+        tokens = sum(batch.tokens for batch in batches)
         loss = float(total) / answers
         if not math.isfinite(loss):
             raise self.diverged("loss", loss, number)
@@ -275,6 +275,23 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.method.after(number)
         return loss, norm, tokens, answers
+
+    def backward(self, batch: Batch, answers: int) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """One micro-batch: its summed nll, and what it adds to the trainable gradients."""
+        with self.precision():
+            nll = answer_nll(
+                self.model,
+                batch.to(self.device),
+                label_smoothing=self.settings.label_smoothing_factor,
+            )
+        gradients = torch.autograd.grad(nll / answers, self.trainable, allow_unused=True)
+        return nll.detach(), gradients
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Mixed precision for a forward pass; it belongs to the thread that enters it."""
+        if self.loaded.dtype not in (torch.bfloat16, torch.float16):
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.loaded.dtype)
 
     def diverged(self, what: str, value: float, number: int) -> TrainingError:
         """The error for a figure that is infinite or no number."""
@@ -302,7 +319,8 @@ class _Run:
             for start in range(0, len(self.job.validation), 64)
             for batch in self.builder.micro_batches(self.job.validation[start : start + 64])
         ]
-        loss = answer_loss(self.model, whole, self.device)
+        with self.precision():
+            loss = answer_loss(self.model, whole, self.device)
         self.model.train()
         return loss
 
