@@ -12,7 +12,13 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from tunesmith.models.attention import PACKED, can_pack, packed_attention, packed_attention_on
+from tunesmith.models.attention import (
+    PACKED,
+    can_pack,
+    is_deterministic,
+    packed_attention,
+    packed_attention_on,
+)
 
 SHAPE = {
     "vocab_size": 64,
@@ -67,6 +73,9 @@ REFUSING: dict[str, dict[str, Any]] = {
     "granite_swa": SHAPE,
     "mimo_v2_flash": SHAPE | {"n_routed_experts": 2, "num_experts_per_tok": 1},
     "minicpm3": SHAPE,
+    # Their window stands in their mask alone, which a pack does without.
+    "phimoe": SHAPE | {"sliding_window": 5, "num_local_experts": 2, "num_experts_per_tok": 1},
+    "doge": SHAPE | {"sliding_window": 5},
 }
 
 
@@ -99,6 +108,29 @@ def test_packed_logits_are_those_of_each_example_alone(kind: str) -> None:
 @pytest.mark.parametrize("kind", REFUSING)
 def test_architectures_that_a_pack_would_mix_are_refused(kind: str) -> None:
     assert not can_pack(build(kind, REFUSING[kind]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "plain"),
+    [
+        ("llama", SHAPE, True),
+        ("llama", SHAPE | {"attention_dropout": 0.1}, False),
+        ("gpt2", GPT2 | {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}, True),
+        ("gpt2", GPT2, False),
+        (
+            "opt",  # drops by a function, with its rate in an attribute of its layers
+            {"vocab_size": 64, "hidden_size": 32, "ffn_dim": 48, "word_embed_proj_dim": 32}
+            | {"num_hidden_layers": 2, "num_attention_heads": 4, "dropout": 0.1},
+            False,
+        ),
+    ],
+)
+def test_dropout_of_any_kind_is_seen(kind: str, settings: dict[str, Any], *, plain: bool) -> None:
+    model = build(kind, settings)
+    state = torch.get_rng_state()
+    assert is_deterministic(model) == plain
+    assert not model.training
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_asking_changes_neither_mode_nor_randomness() -> None:

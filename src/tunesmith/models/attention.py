@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 PACKED = "tunesmith_packed"
 
@@ -148,12 +148,21 @@ def can_pack(model: PreTrainedModel) -> bool:
     return plain and supported and not (capped or recurrent) and _stays_apart(model)
 
 
+def _windows(config: PretrainedConfig) -> set[int]:
+    """The sliding windows, in tokens, that the configuration speaks of."""
+    window = getattr(config, "sliding_window", None)
+    kinds = getattr(config, "layer_types", None)
+    slides = kinds is None or "sliding_attention" in kinds
+    return {int(window)} if window is not None and slides else set()
+
+
 @torch.no_grad()
 def _stays_apart(model: PreTrainedModel) -> bool:
     """Try it: a packed answer is the lone one, and does not move when its neighbour changes."""
     vocabulary = model.config.get_text_config().vocab_size
     first, second, other = ((torch.arange(20) * 31 + 7) % vocabulary).split([7, 6, 7])
     continued = torch.cat((first[:4], other[4:]))
+    expected = _windows(model.config.get_text_config())
 
     def logits(*parts: Tensor, **packed: Any) -> Tensor:
         ids = torch.cat(parts)[None].to(model.device)
@@ -195,26 +204,37 @@ def _stays_apart(model: PreTrainedModel) -> bool:
         split = torch.cat([logits(first), logits(continued)])
         with packed_attention_on(model):
             both, beside_another, shared = pack(first, second), pack(other, second), tree()
+            windows = {window for window in _kept.by_window if window is not None}
     except (TypeError, ValueError, RuntimeError, IndexError):
         return False  # its forward takes other arguments, or shapes that the kernel does not
     finally:
         model.train(training)
     return (
-        near(both, alone)
+        windows >= expected  # a window that stands in the model's own mask alone would be lost
+        and near(both, alone)
         and near(shared, split)
         and near(beside_another[-len(second) :], both[-len(second) :])
     )
 
 
-def is_deterministic(model: torch.nn.Module) -> bool:
-    """Whether the model draws nothing at random in training mode: no dropout of any kind.
+@torch.no_grad()
+def is_deterministic(model: Any) -> bool:
+    """Whether the model draws nothing at random in training mode: no dropout of any kind, be it a
+    module's or a function's. It is tried, twice, on a dozen tokens.
 
     With dropout, examples that share a prefix would share its mask; apart they would not.
     """
-    config = getattr(model, "config", None)
-    attention = getattr(config, "attention_dropout", 0.0) or getattr(config, "attn_pdrop", 0.0)
-    modules = (m for m in model.modules() if isinstance(m, torch.nn.modules.dropout._DropoutNd))
-    return not attention and all(m.p == 0 for m in modules)
+    embeddings = model.get_input_embeddings()
+    device = next(model.parameters()).device
+    ids = (torch.arange(12, device=device) * 31 + 7)[None] % embeddings.num_embeddings
+    training = model.training
+    model.train()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            one, two = (model(input_ids=ids, use_cache=False).logits for _ in range(2))
+    finally:
+        model.train(training)
+    return torch.equal(one, two)
 
 
 @contextmanager

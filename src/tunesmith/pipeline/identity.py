@@ -42,10 +42,16 @@ def data_inputs(desk: Desk, pins: Sequence[ResolvedSource]) -> Inputs:
 
 
 def training_inputs(context: Context, data: Prepared, variant: str) -> Inputs:
-    """The data, the base, the method with its settings, the libraries that compute, the code."""
+    """The examples it sees, the base, the method with its settings, the libraries, the code.
+
+    Not the data's own key: other test rows, or another scorer, are no reason to train again.
+    """
+    from tunesmith.store.artefacts import fingerprint
+
     recipe = context.recipe
+    seen = {"train": data.splits.train, "validation": data.splits.validation}
     return {
-        "data": data.key,
+        "examples": {part: fingerprint({"ids": [e.id for e in es]}) for part, es in seen.items()},
         "base": _model(recipe.model, weights=True),
         "computed_in": _computed_in(context),
         "four_bit": recipe.four_bit(variant),
