@@ -10,6 +10,7 @@ from tunesmith.models.render import Encoded
 from tunesmith.train.batches import (
     Batch,
     BatchBuilder,
+    balance,
     best_fit,
     effective_batches,
     epoch_order,
@@ -23,6 +24,7 @@ encodings = st.builds(
     st.integers(0, 1000),
 )
 PAD = 0
+PARTS = st.integers(1, 3)
 
 
 def supervised(batch: Batch) -> list[tuple[int, int, int]]:
@@ -54,6 +56,18 @@ def test_best_fit_places_every_item_once_and_overfills_no_bin(
 def test_best_fit_never_leaves_two_bins_that_fit_together(lengths: list[int]) -> None:
     loads = sorted(sum(lengths[i] for i in items) for items in best_fit(lengths, 50))
     assert len(loads) < 2 or loads[0] + loads[1] > 50
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(1, 5))
+def test_balanced_parts_hold_every_item_once_and_differ_by_one_item_at_most(
+    lengths: list[int], parts: int
+) -> None:
+    bins = balance(lengths, parts)
+    assert sorted(i for items in bins for i in items) == list(range(len(lengths)))
+    loads = [sum(lengths[i] for i in items) for items in bins]
+    # Graham's argument: whoever got the last item was the lightest before it.
+    assert max(loads) - min(loads) <= max(lengths)
+    assert all(bins)
 
 
 @given(st.integers(1, 200), st.integers(1, 17), st.integers(0, 2**40), st.integers(0, 50))
@@ -89,12 +103,12 @@ def test_padding_is_masked_and_every_real_token_is_not(examples: list[Encoded]) 
     assert torch.equal(batch.attention_mask, (batch.input_ids != PAD).long())
 
 
-@given(st.lists(encodings, min_size=1, max_size=12), st.integers(1, 9), st.booleans())
+@given(st.lists(encodings, min_size=1, max_size=12), st.integers(1, 9), st.booleans(), PARTS)
 def test_micro_batches_hold_each_example_of_the_effective_batch_once(
-    examples: list[Encoded], rows: int, packed: bool
+    examples: list[Encoded], rows: int, packed: bool, parts: int
 ) -> None:
     longest = max(len(e.ids) for e in examples)
-    builder = BatchBuilder(rows=rows, longest=longest, packed=packed, pad_id=PAD)
+    builder = BatchBuilder(rows=rows, longest=longest, packed=packed, pad_id=PAD, parts=parts)
     batches = list(builder.micro_batches(examples))
     found = sorted(triple for batch in batches for triple in supervised(batch))
     assert found == sorted(triple for example in examples for triple in by_hand(example))
