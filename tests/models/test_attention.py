@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from tunesmith.models.attention import (
@@ -131,6 +132,12 @@ def test_dropout_of_any_kind_is_seen(kind: str, settings: dict[str, Any], *, pla
     assert is_deterministic(model) == plain
     assert not model.training
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_adapters_dropout_is_seen_though_its_output_is_still_zero() -> None:
+    for rate in (0.0, 0.1):
+        config = LoraConfig(r=2, lora_dropout=rate, target_modules="all-linear")
+        assert is_deterministic(get_peft_model(build("llama", SHAPE), config)) == (rate == 0)
 
 
 def test_asking_changes_neither_mode_nor_randomness() -> None:
