@@ -3,6 +3,8 @@
     TunesmithError
     ├── ConfigError       a recipe, an option, a --set
     ├── DataError         a file, a row, a label, a split
+    ├── CollectError      a host, a key, a quota, a page that is not what its API promises
+    ├── EndpointError     a language model asked over HTTP: key, quota, a dead host, a budget
     ├── ModelError        a base, a tokenizer, a template, an adapter, quantisation
     ├── TrainingError     a run that cannot go on
     ├── EvaluationError   answers that cannot be had or paired
@@ -35,6 +37,14 @@ class ConfigError(TunesmithError):
 
 class DataError(TunesmithError):
     """A file, a row or a split that cannot be used as it stands."""
+
+
+class CollectError(TunesmithError):
+    """A source of documents that cannot be asked, or whose answer cannot be used."""
+
+
+class EndpointError(TunesmithError):
+    """A language model behind an API does not answer, refuses, or may not be asked any more."""
 
 
 class ModelError(TunesmithError):

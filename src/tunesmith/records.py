@@ -234,7 +234,11 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStep:
-    """What one optimizer step reported; loss in nats per answer token, memory in bytes."""
+    """What one optimizer step reported; loss in nats per answer token, memory in bytes.
+
+    `validation_scores`: the task's scores, by name, of the answers to a few validation prompts,
+    where this step asked for them.
+    """
 
     step: int
     epoch: float
@@ -246,6 +250,7 @@ class TrainingStep:
     seconds: float
     memory_bytes: int
     validation_loss: float | None = None
+    validation_scores: Mapping[str, float] | None = None
 
 
 class Outcome(StrEnum):

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+
 import pytest
 import typer
 
 from tunesmith.cli.output import friendly_errors
 from tunesmith.errors import ConfigError, Interrupted, TunesmithError
+
+
+@pytest.fixture(autouse=True)
+def own_handler() -> Iterator[None]:
+    """An end that was wished for leaves the next Ctrl-C to the system; not here."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_the_untuned_model_comes_first_and_cheap_baselines_last(
     places = [said.index(name) for name in ("baseline", "lora", "majority", "tfidf")]
     assert places == sorted(places)
     assert "90% intervals" in said
-    assert "macro f1" in said
+    assert "macro_f1" in said
     assert "recall" not in said
 
 

@@ -84,7 +84,9 @@ def test_help_loads_no_heavy_library() -> None:
 
 
 def test_doctor_and_schema_speak_json(tmp_path: Path) -> None:
-    told = json.loads(tunesmith(tmp_path, "doctor", "--json").stdout)
+    examined = tunesmith(tmp_path, "doctor", "--json")
+    assert examined.stderr.startswith("looking at cores"), "it says at once what takes its time"
+    told = json.loads(examined.stdout)
     assert {"cores", "memory", "GPU", "bfloat16", "4-bit", "Graphviz", "hub"} <= set(told)
     schema = json.loads(tunesmith(tmp_path, "schema", "--json").stdout)
     assert "data" in schema["properties"]

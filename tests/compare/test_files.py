@@ -196,3 +196,27 @@ def test_conditions_hold_or_not(pair: tuple[Path, Path]) -> None:
     with pytest.raises(ConfigError) as caught:
         checked_conditions(["wose"])
     assert caught.value.hint == "did you mean worse?"
+
+
+def test_words_in_common_are_held_against_exact_match(tmp_path: Path) -> None:
+    def write(name: str, hour: str) -> Path:
+        rows: list[Row] = [
+            {"id": i, "response": hour.format(i % 9), "target": f"open from {i % 9 + 1} to 18"}
+            for i in range(80)
+        ]
+        return written(tmp_path / f"{name}.jsonl", rows)
+
+    files = write("old", "no"), write("new", "open from {} to 18")
+    for scorer in ("rouge_l", "bleu"):
+        found = compare_files(*files, scorer=scorer).comparisons[0]
+        assert found.verdict is Verdict.BETTER
+        assert found.caveats[0].startswith("None of new's 80 answers is exactly right")
+        assert found.caveats[1].startswith("By exact (0.0% against 0.0%) there")
+    exact = compare_files(*files, scorer="exact").comparisons[0]
+    assert not any("By exact" in caveat for caveat in exact.caveats)
+
+
+def test_a_file_against_itself_is_named(pair: tuple[Path, Path]) -> None:
+    found = compare_files(pair[0], pair[0], scorer="exact").comparisons[0]
+    assert found.verdict is Verdict.NO_EVIDENCE
+    assert "Both are the same file." in found.caveats

@@ -385,3 +385,84 @@ def test_plain_words_say_n_interval_p_and_the_correction() -> None:
     assert "(90% interval +" in str(comparison_json(small, confidence=0.9)["words"])
     worse = plain_words(two([0.9, 0.8, 0.7] * 10, [0.1, 0.2, 0.3] * 10, metric="f1"))
     assert worse.startswith("lora is worse than baseline: f1 0.200 against 0.800")
+
+
+TEXT = TaskFacts(("rouge_l", "bleu", "exact"), (), "rouge_l")
+FRAME = "rewards the frame of a sentence"
+
+
+def framed(exact_before: int, exact_after: int, n: int = 60) -> Comparison:
+    """Answers whose words came nearer to the gold ones, of which so many are exactly right."""
+
+    def said(overlap: float, right: int) -> list[Answer]:
+        return [
+            Answer(
+                known,
+                "said",
+                Outcome.SCORED,
+                scores={
+                    "rouge_l": 1.0 if i < right else overlap + 0.001 * (i % 7),
+                    "bleu": 1.0 if i < right else overlap,
+                    "exact": float(i < right),
+                },
+            )
+            for i, known in enumerate(ids(n))
+        ]
+
+    variants = {"baseline": said(0.05, exact_before), "lora": said(0.8, exact_after)}
+    return compare(variants, questions(n), TEXT, QUICK, slices=())[0]
+
+
+def test_a_better_score_that_exact_match_does_not_share_says_so() -> None:
+    found = framed(0, 1)
+    assert found.verdict is Verdict.BETTER
+    few, by_exact, *others = found.caveats
+    assert few == (
+        "Only 1 of lora's 60 answers is exactly right: rouge_l also rewards the frame of a"
+        " sentence, whatever figure or name stands in it."
+    )
+    assert by_exact == (
+        "By exact (1.7% against 0.0%) there is no evidence of a difference; by rouge_l 0.806"
+        " against 0.053."
+    )
+    assert not any("bleu" in caveat for caveat in others), "bleu agrees"
+    assert by_exact in comparison_json(found)["caveats"]
+    assert by_exact in plain_words(found, caveats=True)
+
+
+def test_scores_that_agree_and_answers_that_are_right_need_no_caveat() -> None:
+    said = " ".join(framed(0, 40).caveats)
+    assert "By exact" not in said
+    assert FRAME not in said
+
+
+def test_a_claim_of_another_score_is_told_beside_no_evidence() -> None:
+    n = 80
+    facts = TaskFacts(("exact", "valid"), (), "exact")
+    variants = {
+        name: [
+            Answer(known, "x", Outcome.SCORED, scores={"exact": 0.0, "valid": valid})
+            for known in ids(n)
+        ]
+        for name, valid in (("baseline", 1.0), ("lora", 0.0))
+    }
+    found = compare(variants, questions(n), facts, QUICK, slices=())[0]
+    assert found.verdict is Verdict.NO_EVIDENCE
+    assert "By valid (0.0% against 100.0%) lora is worse; by exact 0.0% against 0.0%." in (
+        found.caveats
+    )
+
+
+def test_the_floor_of_a_permutation_is_never_shown_as_a_p() -> None:
+    n, rng = 60, np.random.default_rng(1)
+    variants = {
+        name: scored("rouge_l", rng.uniform(low, low + 0.1, n), ids(n))
+        for name, low in (
+            ("baseline", 0.0), ("one", 0.2), ("two", 0.4), ("three", 0.6), ("four", 0.8)
+        )
+    }  # fmt: skip
+    facts = TaskFacts(("rouge_l",), (), "rouge_l")
+    found = [c for c in compare(variants, questions(n), facts, QUICK, slices=()) if c.primary]
+    assert len(found) == 10
+    assert max(c.p_adjusted for c in found) < 0.001
+    assert "on a scale of 0 to 1" in plain_words(found[0])

@@ -205,3 +205,11 @@ def test_extends_that_leads_nowhere_or_round_in_a_circle(tmp_path: Path) -> None
     two.write_text("extends: one.yaml\n")
     with pytest.raises(ConfigError, match=r"one\.yaml extends itself"):
         load_recipe(one)
+
+
+@pytest.mark.parametrize("key", ["bf16", "fp16"])
+def test_a_flag_that_is_neither_true_nor_false_is_refused(read: Read, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"training\.{key}: 'nope' is neither true nor false"):
+        read(f"training:\n  {key}: nope\n")
+    for word in ("'off'", "0", "null"):
+        assert read(f"training:\n  {key}: {word}\n").recipe.model.dtype == "auto"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from tiny_models import questions
-from tunesmith.evaluate.perplexity import perplexity
+from tunesmith.evaluate.perplexity import perplexity, ratio_interval
 from tunesmith.models.load import Loaded
 from tunesmith.records import Example, Message
 
@@ -51,3 +52,24 @@ def test_what_does_not_fit_is_counted_apart(loaded: Loaded) -> None:
     nothing = perplexity(loaded, [endless], batch_size=4)
     assert math.isnan(nothing.value)
     assert nothing.tokens == 0
+
+
+def test_the_interval_covers_the_perplexity_of_the_whole_as_often_as_it_says() -> None:
+    r = np.random.default_rng(3)
+    tokens = r.integers(1, 30, 4000)
+    nats = np.asarray([r.gamma(2.0 * n, 0.5) * r.lognormal(0, 0.3) for n in tokens])
+    truth = math.exp(nats.sum() / tokens.sum())
+    hits = 0
+    for _ in range(400):
+        drawn = r.integers(0, tokens.size, 120)
+        low, high = ratio_interval(list(nats[drawn]), list(tokens[drawn]), 0.95)
+        hits += low <= truth <= high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_one_example_has_no_interval(loaded: Loaded) -> None:
+    low, high = perplexity(loaded, questions(1), batch_size=1).ci
+    assert math.isnan(low)
+    assert math.isnan(high)
+    found = perplexity(loaded, questions(12), batch_size=4)
+    assert found.ci[0] < found.value < found.ci[1]

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from small_runs import SMALL, Ear
 from tunesmith.config import load_recipe
+from tunesmith.errors import EvaluationError
 from tunesmith.models import nano
 from tunesmith.pipeline import (
     Finished,
@@ -140,6 +141,28 @@ def test_only_what_changed_is_done_again(small_run: tuple[Finished, Ear], home: 
     assert reused["answers lora"]
     assert not reused["adapter qlora"]
     assert not reused["answers qlora"]
+
+
+def test_other_test_rows_train_nothing_again(small_run: tuple[Finished, Ear], home: Path) -> None:
+    finished, _ = small_run
+    assert finished.id
+    changed = run_recipe(load_recipe("anecdot", sets=[*SMALL, "evaluation.rows=6"]), home=home)
+    with Store.open(home) as store:
+        reused = {a.stage: a.reused for a in store.artefacts(changed.id)}
+    assert not reused["data"]
+    assert reused["adapter lora"]
+    assert reused["adapter qlora"]
+    assert not reused["answers lora"]
+
+
+def test_labels_where_a_task_has_none_are_refused_before_any_work(tmp_path: Path) -> None:
+    sets = [*SMALL, "evaluation.decoding=label_likelihood"]
+    ear = Ear()
+    with pytest.raises(EvaluationError, match="no closed set of labels"):
+        run_recipe(load_recipe("anecdot", sets=sets), home=tmp_path, listener=ear)
+    assert ear.stages == ["data"]
+    assert not ear.counts
+    assert not list_runs(tmp_path)
 
 
 def test_a_plan_needs_no_run(home: Path) -> None:

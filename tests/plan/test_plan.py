@@ -42,6 +42,11 @@ DATA = DataFacts(examples=100, length_mean=200.0, length_p99=400, length_max=420
 FACTS = Facts(data=DATA, model=MODEL, hardware=LAPTOP, bytes_per_weight=4, four_bit=False)
 
 
+def test_no_choice_stands_without_a_reason() -> None:
+    plan = make_plan(settings(gradient_checkpointing=True), FACTS, {})
+    assert [choice.name for choice in plan.choices if not choice.reason] == []
+
+
 def settings(**values: Any) -> TrainingSettings:
     return TrainingSettings.model_validate(values)
 
@@ -97,7 +102,7 @@ def test_an_optimizer_that_needs_a_gpu_is_said_where_there_is_none() -> None:
     assert here["optim"] == "no NVIDIA GPU here: adamw_torch stands in for it"
     gpu = replace(FACTS, hardware=replace(LAPTOP, device="cuda"))
     there = {c.name: c.reason for c in make_plan(chosen, gpu, {}).choices}
-    assert there["optim"] == ""
+    assert there["optim"] == "optimizer"
 
 
 def test_checkpointing_comes_where_memory_asks_for_it() -> None:

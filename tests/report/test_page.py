@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tunesmith.compare import plain_words
 from tunesmith.errors import StoreError
-from tunesmith.records import Answer, Comparison, Estimate, Metric, Verdict
+from tunesmith.records import Comparison, Estimate, Metric, Verdict
 from tunesmith.report.background import machine, settings
 from tunesmith.report.cases import cases
 from tunesmith.report.drawing import draw_dot
@@ -446,19 +446,6 @@ def test_a_variant_may_be_called_like_a_method_of_a_mapping(facts: Facts) -> Non
     html = page(renamed, sentence)
     assert "built-in method" not in html
     assert ">copy <" in html
-
-
-def test_a_score_between_is_neither_fixed_nor_broken(facts: Facts) -> None:
-    def worth(answers: tuple[Answer, ...], value: float) -> tuple[Answer, ...]:
-        return tuple(replace(a, scores={"rouge_l": value * a.scores["accuracy"]}) for a in answers)
-
-    answers = {name: worth(given, 0.6) for name, given in facts.answers.items()}
-    told = cases(replace(facts, answers=answers), None, each=4)
-    assert told is not None
-    assert told.score == "rouge_l"
-    assert [group.title for group in told.groups][:2] == ["Improved", "Worsened"]
-    states = {reply.variant: reply.state for reply in told.groups[0].cases[0].replies}
-    assert states["qlora"] == "partly"
 
 
 @pytest.fixture(scope="module")

@@ -83,8 +83,10 @@ def test_the_summary_is_the_contract(filled: Any, tmp_path: Path) -> None:
     assert len(said["comparisons"]) == len(filled.store.comparisons(filled.run_id))
     assert set(said["comparisons"][0]) == {
         "metric", "a", "b", "n", "difference", "ci", "test", "p", "p_adjusted", "effect", "verdict",
-        "detectable",
+        "detectable", "caveats",
     }  # fmt: skip
+    weakened = next(c for c in said["comparisons"] if c["b"] == "qlora")
+    assert "Only 12 test examples." in weakened["caveats"]
     verdicts = {comparison["verdict"] for comparison in said["comparisons"]}
     assert verdicts == {"better", "worse", "no evidence", "equivalent"}
 

@@ -113,3 +113,33 @@ def test_broken_rows_say_why(change: dict[str, object], reason: str) -> None:
 
 def test_the_judge_is_named() -> None:
     assert DotGraph().judge.split()[0] in {"graphviz", "grammar"}
+
+
+@pytest.mark.parametrize(
+    ("dot", "kind"),
+    [
+        ('digraph { a -> b [label="x"] }', ("directed", "without clusters", "with edge labels")),
+        ("graph { a -- b }", ("undirected", "without clusters", "without edge labels")),
+        (
+            "digraph { subgraph cluster_x { a } a -> b }",
+            ("directed", "with clusters", "without edge labels"),
+        ),
+        (
+            "digraph { edge [label=on] a -> b }",
+            ("directed", "without clusters", "with edge labels"),
+        ),
+        ("stateDiagram-v2", ("not parsed",) * 3),
+    ],
+)
+def test_an_example_knows_the_type_of_its_gold_graph(dot: str, kind: tuple[str, ...]) -> None:
+    meta = DotGraph().shape({"input_text": "t", "output_dot": dot, "source": "made/up"}).meta
+    assert (meta["graph"], meta["clusters"], meta["edge_labels"]) == kind
+    assert meta["kind"] == "described"
+    assert meta["origin"] == "made"
+
+
+def test_a_broken_graph_is_asked_to_be_mended() -> None:
+    row = {"kind": "mended", "input_code": "digraph { a -> }", "output_dot": "digraph { a -> b }"}
+    draft = DotGraph().shape(row)
+    assert draft.messages[-1].content == "Mend this DOT graph.\n\ndigraph { a -> }"
+    assert draft.meta["kind"] == "mended"

@@ -17,7 +17,7 @@ NAMES = "label exact dot_valid dot_graph rouge_l bleu url_intact refusal".split(
 
 def test_the_names_that_other_programs_rely_on() -> None:
     assert set(NAMES) <= set(SCORERS)
-    assert set(SCORERS) - BINARY_SCORERS == {"rouge_l", "bleu"}
+    assert set(SCORERS) - BINARY_SCORERS == {"rouge_l", "bleu", "chrf", "token_f1"}
     for name, scorer in SCORERS.items():
         assert scorer.name == name
         assert scorer.says

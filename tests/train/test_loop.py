@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM
 from tiny_models import load_base, questions, tiny_llama
 from tunesmith.config import TrainingSettings
 from tunesmith.errors import ConfigError, DataError, ModelError, TrainingError
+from tunesmith.models.generate import generate
 from tunesmith.models.load import Loaded, with_adapter
 from tunesmith.models.render import Encoded
 from tunesmith.records import Adapter, TrainingStep
@@ -263,6 +264,45 @@ def test_the_validation_loss_is_taken_when_asked_and_at_the_end(
         loaded, encoded, settings, tmp_path, validation=encoded[:5], num_train_epochs=2, **changes
     )
     assert [s.step for s in steps if s.validation_loss is not None] == expected
+
+
+def test_answers_along_the_way_change_nothing_that_is_trained(
+    base_folder: Path, tmp_path: Path, encoded: list[Encoded], settings: TrainingSettings
+) -> None:
+    said: list[tuple[int, ...]] = []
+
+    def score(model: Loaded) -> dict[str, float]:
+        prompts = [e.ids[: e.answer_start] for e in encoded[:3]]
+        for batch in generate(model, prompts, max_new_tokens=4, batch_size=2):
+            said.extend(one.ids for one in batch)
+        return {"right": 0.25, "spoken": float(not model.model.training)}
+
+    trained = []
+    for name, asked in (("plain", None), ("scored", score)):
+        steps: list[TrainingStep] = []
+        job = TrainingJob(
+            name="variant",
+            train=encoded,
+            validation=encoded[:5],
+            settings=TrainingSettings.model_validate(settings.model_dump() | {"packing": True}),
+            seed=1,
+            directory=tmp_path / name,
+            on_step=steps.append,
+            score=asked,
+        )
+        adapter = train(load_base(base_folder), get_method("lora"), job)
+        trained.append((weights(adapter), [s.loss for s in steps]))
+    scored = [s.validation_scores for s in steps if s.validation_scores is not None]
+    assert scored == [{"right": 0.25, "spoken": 1.0}]
+    assert len(said) == 3
+    assert trained[0][1] == trained[1][1]
+    for key, tensor in trained[0][0].items():
+        assert torch.equal(tensor, trained[1][0][key])
+    # What was said at the end is what the finished adapter says: padding and cache were right.
+    finished = with_adapter(load_base(base_folder), tmp_path / "scored" / "adapter")
+    before, said = said, []
+    score(finished)
+    assert said == before
 
 
 def test_epochs_are_counted_in_passes_over_the_data(

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from tunesmith import __version__
+from tunesmith.cli.collect import collect
 from tunesmith.cli.compare import compare
 from tunesmith.cli.data import data
 from tunesmith.cli.demo import demo
@@ -60,6 +61,7 @@ def _root(
 app.command()(demo)
 app.command()(run)
 app.command()(plan)
+data.command("collect")(collect)
 app.add_typer(data)
 app.command()(compare)
 app.add_typer(runs)

@@ -93,10 +93,10 @@ def show_files(found: FileComparison) -> None:
             ends = f"{e.ci[0]:.3f} to {e.ci[1]:.3f}"
             table.add_row(escape(name), f"{e.value:.3f}", ends, f"{e.n:,}")
         out.print(table)
-        colour = COLOURS[c.verdict]
-        words = plain_words(c, confidence=found.confidence, caveats=True)
-        out.print(
-            f"[bold {colour}]{c.verdict.value}[/] {escape(words)}",
-            highlight=False,
-            soft_wrap=not out.is_terminal,
-        )
+        # The sentence begins with the verdict itself.
+        words = plain_words(c, confidence=found.confidence)
+        head, colon, rest = words.partition(": ")
+        said = f"[bold {COLOURS[c.verdict]}]{escape(head)}[/]{colon}{escape(rest)}"
+        out.print(said, highlight=False, soft_wrap=not out.is_terminal)
+        for caveat in c.caveats:
+            out.print(f"• {caveat}", style="dim", markup=False, highlight=False, soft_wrap=True)

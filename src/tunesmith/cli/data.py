@@ -11,8 +11,13 @@ from rich.padding import Padding
 from rich.table import Table
 from typer.core import TyperCommand
 
-from tunesmith.cli.options import Home, Json
+from tunesmith.cli.export_data import export
+from tunesmith.cli.freeze import diff, freeze, versions
+from tunesmith.cli.generate import generate
+from tunesmith.cli.options import Home, Json, fields_of
 from tunesmith.cli.output import out, print_json, verb
+from tunesmith.cli.prepare import prepare
+from tunesmith.cli.show_data import report, show
 from tunesmith.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,6 +35,9 @@ SHOWN = 3  # examples of a finding
 COLOURS = {"info": "cyan", "warning": "yellow", "error": "red"}
 
 
+MANY = ("--against", "--against-tests")  # options that take several values
+
+
 class _ManyAgainst(TyperCommand):
     """A command whose --against takes every value up to the next option: `FILE --against a b`.
 
@@ -37,7 +45,9 @@ class _ManyAgainst(TyperCommand):
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        spelled = repeat("--against", args)
+        spelled = args
+        for option in MANY:
+            spelled = repeat(option, spelled)
         values, _, _ = self.make_parser(ctx).parse_args(list(spelled))
         return super().parse_args(ctx, spelled if values.get("files") else args)
 
@@ -100,13 +110,26 @@ def check(
         int | None,
         typer.Option("--max-length", min=1, help="Tell rows of more tokens (needs --model)."),
     ] = None,
+    against_tests: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against-tests",
+            metavar="FILE...",
+            help="Public test sets, in any columns, that no row should stand in.",
+        ),
+    ] = None,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Let the costly detectors look at every row, too."),
+    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Say what is in the files and what is wrong with it; nothing is changed.
 
     Counts usable rows, labels, repaired and unknown ones, repeated and contradicting prompts,
-    and, with --against, prompts that stand in other files word for word or nearly.
+    and, with --against, prompts that stand in other files word for word or nearly. Tells rows that
+    nearly repeat, refuse, hold broken links, secrets or personal data (masked), another language.
 
     Examples:
 
@@ -125,28 +148,17 @@ def check(
         files,
         task=task,
         against=against or (),
-        fields=_fields(field or ()),
+        fields=fields_of(field or ()),
         split=split,
         token_lengths=_token_lengths(model) if model else None,
         max_length=max_length,
+        deep=deep,
+        tests=against_tests or (),
     )
     if as_json:
         print_json(quality_json(quality))
     else:
         _show(quality, compared=bool(against))
-
-
-def _fields(pairs: Sequence[str]) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, column = pair.partition("=")
-        if not (name and equals and column):
-            raise ConfigError(
-                f"--field {pair}: not of the form NAME=COLUMN.",
-                hint="For instance: --field response=answer_text",
-            )
-        fields[name] = column
-    return fields
 
 
 def _token_lengths(model: str) -> Callable[[Sequence[Example]], list[int]]:
@@ -230,3 +242,13 @@ def _finding(finding: Finding) -> Table:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else ""
+
+
+data.command("generate")(generate)
+data.command("freeze")(freeze)
+data.command("versions")(versions)
+data.command("diff")(diff)
+data.command("export")(export)
+data.command("show")(show)
+data.command("report")(report)
+data.command("prepare")(prepare)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from tunesmith.cli.options import Home, Json
-from tunesmith.cli.output import out, print_json, verb
+from tunesmith.cli.output import err, out, print_json, verb
 
 
 @verb
@@ -14,6 +14,13 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 
     Example: `tunesmith doctor`.
     """
+    err.print(
+        "looking at cores, memory, disk, Graphviz and the hub, and loading torch and bitsandbytes"
+        " to ask for a GPU and 4-bit: some seconds",
+        style="dim",
+        highlight=False,
+        soft_wrap=True,
+    )
     from tunesmith.pipeline import examine_machine, home_of
 
     checks = examine_machine(home_of(home))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from tunesmith.errors import ConfigError
 
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, all else on stderr.")
@@ -29,3 +32,17 @@ RecipeName = Annotated[
 Profile = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="Apply a profile of the recipe.")
 ]
+
+
+def fields_of(pairs: Sequence[str]) -> dict[str, str]:
+    """The columns that `--field NAME=COLUMN` names, by the names that the task reads."""
+    fields: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, column = pair.partition("=")
+        if not (name and equals and column):
+            raise ConfigError(
+                f"--field {pair}: not of the form NAME=COLUMN.",
+                hint="For instance: --field response=answer_text",
+            )
+        fields[name] = column
+    return fields

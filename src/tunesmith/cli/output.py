@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -50,6 +52,8 @@ def friendly_errors() -> Iterator[None]:
     try:
         yield
     except TunesmithError as error:
+        if isinstance(error, Interrupted):
+            _leave_at_once()
         # To stop is a wish that was met, and no fault; its message says itself who stopped where.
         kind = "" if isinstance(error, Interrupted) else "[bold red]error:[/] "
         err.print(f"{kind}{escape(error.message)}", highlight=False, soft_wrap=True)
@@ -57,6 +61,7 @@ def friendly_errors() -> Iterator[None]:
             err.print(f"[dim]hint:[/] {escape(error.hint)}", highlight=False, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
+        _leave_at_once()
         err.print("[bold]stopped[/]; what was done so far is kept: the same command goes on")
         raise typer.Exit(INTERRUPTED) from error
     except BrokenPipeError as error:  # whoever read has read enough, as `head` does
@@ -68,6 +73,13 @@ def friendly_errors() -> Iterator[None]:
         err.print(f"[bold red]error:[/] {escape(message + where)}", highlight=False)
         err.print("[dim]hint:[/] check that the place exists, is yours, and has room")
         raise typer.Exit(2) from error
+
+
+def _leave_at_once() -> None:
+    """Let another Ctrl-C end the process where it stands: nothing is left to be kept, and what
+    Python would say of it while it takes itself down is no help to anybody."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:

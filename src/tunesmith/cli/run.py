@@ -63,8 +63,7 @@ def show_finished(finished: Finished, *, as_json: bool) -> None:
     show_metrics(finished.metrics, confidence=finished.confidence)
     show_verdicts(finished.comparisons, confidence=finished.confidence)
     out.print(
-        f"\n[bold]report[/] {escape(str(finished.report))}\n"
-        f"[dim]run {finished.id}, {finished.seconds:.0f} s[/]",
+        f"\n[bold]report[/] {escape(str(finished.report))}\n[dim]run {finished.id}[/]",
         highlight=False,
         soft_wrap=True,
     )

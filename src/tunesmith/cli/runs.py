@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -63,13 +65,31 @@ def every(context: typer.Context, home: Home = None, as_json: Json = False) -> N
 
 @runs.command("show")
 @verb
-def show(run: RunId, home: Home = None, as_json: Json = False) -> None:
-    """Show one run: scores, verdicts, and where its files are.
+def show(
+    run: RunId,
+    answers: Annotated[
+        bool,
+        typer.Option(
+            "--answers",
+            help="Print every answer: a JSON line for each test example, with prompt, target, and"
+            " each variant's response and scores.",
+        ),
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Show one run: scores, verdicts, and where its files and its adapters are.
 
-    Example: `tunesmith runs show anecdot` (its last run).
+    Examples:
+
+    - `tunesmith runs show anecdot` (its last run)
+    - `tunesmith runs show anecdot --answers > answers.jsonl`
     """
     from tunesmith.pipeline import home_of, show_run
 
+    if answers:
+        _print_answers(home_of(home), run, as_json=as_json)
+        return
     record = show_run(home_of(home), run)
     if as_json:
         print_json(record.summary)
@@ -79,9 +99,34 @@ def show(run: RunId, home: Home = None, as_json: Json = False) -> None:
     out.print(f"[bold]{e.id}[/] {e.status.value}{took}\n{escape(str(e.directory))}", soft_wrap=True)
     if e.error:
         out.print(f"[red]{escape(e.error)}[/]")
+    for name, place in _adapters(home_of(home), e.id):
+        out.print(f"adapter {escape(name)} {escape(str(place))}", highlight=False, soft_wrap=True)
     if record.metrics:
         show_metrics(record.metrics, confidence=record.confidence)
         show_verdicts(record.comparisons, confidence=record.confidence)
+
+
+def _print_answers(home: Path, run: str, *, as_json: bool) -> None:
+    from tunesmith.report.answers import answers
+    from tunesmith.store.home import store_of
+    from tunesmith.store.store import Store
+
+    with Store.open(store_of(home)) as store:
+        found = list(answers(store, run))
+    if as_json:
+        print_json({"run": run, "examples": found})
+        return
+    for line in found:
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _adapters(home: Path, run: str) -> list[tuple[str, Path]]:
+    from tunesmith.store.home import store_of
+    from tunesmith.store.store import Store
+
+    with Store.open(store_of(home)) as store:
+        return [(adapter.name, adapter.directory) for adapter in store.adapters(run)]
 
 
 @runs.command("rm")

@@ -35,7 +35,7 @@ def show_metrics(metrics: Iterable[Metric], *, confidence: float) -> None:
     )
     table.add_column("variant")
     for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
+        table.add_column(escape(name), justify="right")
     found = {(m.variant, m.name): m.estimate for m in whole}
     for variant in sorted(dict.fromkeys(m.variant for m in whole), key=_place):
         cells = []
@@ -63,9 +63,10 @@ def show_verdicts(comparisons: Sequence[Comparison], *, confidence: float) -> No
     asked.sort(key=lambda c: (_place(c.b) == 2, _place(c.a) > 0))
     share = all(c.discordant is not None for c in asked)
     table = Table(
-        title=f"Verdicts by {escape(asked[0].metric.replace('_', ' '))}",
+        title=f"Verdicts by {escape(asked[0].metric)}",
         title_justify="left",
-        caption=f"Differences{' in percentage points' if share else ''} with {100 * confidence:g}%"
+        caption=f"Differences {'in percentage points' if share else 'on a scale of 0 to 1'} with"
+        f" {100 * confidence:g}%"
         f" intervals; p corrected for {_tests(len(asked))}; could show: the smallest difference"
         " that would probably have been seen.",
         caption_justify="left",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.markup import escape
@@ -18,7 +22,18 @@ from rich.progress import (
 
 from tunesmith.cli.output import err
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
 PLAIN_PAUSE = 10.0  # seconds between lines where no terminal redraws a bar
+
+
+def duration(seconds: float) -> str:
+    """Seconds as one says them: "40 s", "11 min 36 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 class Watch:
@@ -38,10 +53,13 @@ class Watch:
         )
         self._tasks: dict[str, TaskID] = {}
         self._began = time.monotonic()
+        self._stage: tuple[str, float] | None = None
+        self._hearing = _Hearing(self._heard)
         self._said = 0.0
         self._begun: dict[str, tuple[int, float]] = {}
 
     def __enter__(self) -> Watch:
+        self._hearing.start()
         self._bars.start()
         return self
 
@@ -51,15 +69,36 @@ class Watch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None and self._stage is not None:
+            self._end_stage()
+            self._print(f"[dim]done in {duration(time.monotonic() - self._began)}[/]")
         self._bars.stop()
+        self._hearing.stop()
 
     def stage(self, name: str) -> None:
-        """A stage begins: its name, and the time since the run began."""
+        """A stage begins; how long the one before it took is said first."""
+        self._end_stage()
         for task in self._tasks.values():
             self._bars.remove_task(task)
         self._tasks.clear()
-        at = time.monotonic() - self._began
-        self._print(f"[bold cyan]{escape(name)}[/] [dim]{at:.0f} s[/]")
+        self._stage = (name, time.monotonic())
+        self._print(f"[bold cyan]{escape(name)}[/]")
+
+    def _end_stage(self) -> None:
+        if self._stage is not None:
+            name, began = self._stage
+            self._print(f"  [dim]{escape(name)} took {duration(time.monotonic() - began)}[/]")
+            self._stage = None
+
+    def _heard(self) -> None:
+        """Somebody wants it to stop: say so at once, whatever the main thread is busy with."""
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._print("stopping ...")
+        else:  # training has put its own handler there
+            self._print(
+                "stopping after this step ... (Ctrl-C again stops at once, and loses what came"
+                " after the last checkpoint)"
+            )
 
     def say(self, line: str) -> None:
         """One line worth reading."""
@@ -82,3 +121,42 @@ class Watch:
 
     def _print(self, line: str) -> None:
         self._bars.console.print(line, highlight=False, soft_wrap=True)
+
+
+class _Hearing:
+    """Calls back, from a thread of its own, when the process is asked to stop.
+
+    Handlers run between two bytecodes of the main thread, which may be seconds away; the wake-up
+    descriptor (signal.set_wakeup_fd) is written to at once, whoever handles the signal then.
+    """
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        self._heard = heard
+        self._ends: tuple[int, int] | None = None
+        self._before = -1
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to listen; only the main thread can, elsewhere nothing is heard."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._ends = os.pipe()
+        os.set_blocking(self._ends[1], False)
+        self._before = signal.set_wakeup_fd(self._ends[1], warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._listen, args=(self._ends[0],), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        if self._ends is None or self._thread is None:
+            return
+        signal.set_wakeup_fd(self._before)
+        os.close(self._ends[1])  # the thread reads the end of it
+        self._thread.join()
+        os.close(self._ends[0])
+        self._ends = self._thread = None
+
+    def _listen(self, end: int) -> None:
+        while read := os.read(end, 1):
+            if read[0] in STOPS:
+                self._heard()

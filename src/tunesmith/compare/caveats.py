@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tunesmith.compare.facts import ALL, UNPARSED, CompareSettings, Weaknesses
+from tunesmith.compare.facts import ALL, OVERLAP, UNPARSED, CompareSettings, Weaknesses
 from tunesmith.compare.measure import Measured
 from tunesmith.compare.sheets import Board, shared
-from tunesmith.records import Verdict
-from tunesmith.stats.arrays import Ints
+from tunesmith.records import Comparison, Verdict
+from tunesmith.stats.arrays import Floats, Ints
 
 FEW_EXAMPLES = 50
 FEW_CHANGED = 10
 FEW_OF_CLASS = 10
 MANY_UNPARSED = 0.05
 MOST_NAMED = 5
+FEW_RIGHT = 0.1  # share of answers; a better score on fewer right ones is no success yet
+CLAIMS = (Verdict.BETTER, Verdict.WORSE)
 
 
 def of_rows(
@@ -106,7 +108,7 @@ def of_result(
             said.append("On no example does the score of one differ from the other's.")
         elif changed < FEW_CHANGED:
             said.append(f"The two differ on only {_count(changed, 'example')}.")
-    claimed = verdict in (Verdict.BETTER, Verdict.WORSE)
+    claimed = verdict in CLAIMS
     if p_adjusted <= settings.alpha and not claimed:
         said.append("The test finds a difference that the interval does not: take it as open.")
     if claimed and settings.margin is not None and abs(measured.difference) < settings.margin:
@@ -114,6 +116,64 @@ def of_result(
             f"The difference is real, and smaller than the {settings.margin:g} that matters."
         )
     return tuple(said)
+
+
+def of_scores(judged: Comparison, others: Sequence[Comparison]) -> tuple[str, ...]:
+    """Where other scores of the same pair, on the same rows, do not say what the judged one says.
+
+    A score that went from one figure to the other without a verdict of its own takes from a claim;
+    a claim of another score is told beside a verdict that claims nothing. How often an answer
+    could not be read has a caveat of its own.
+    """
+    apart: dict[Verdict, list[str]] = {}
+    for other in others:
+        if other.metric == UNPARSED or other.verdict is judged.verdict:
+            continue
+        if judged.verdict in CLAIMS or other.verdict in CLAIMS:
+            apart.setdefault(other.verdict, []).append(f"{other.metric} ({_both(other)})")
+    told = {
+        Verdict.BETTER: f"{judged.b} is better",
+        Verdict.WORSE: f"{judged.b} is worse",
+        Verdict.NO_EVIDENCE: "there is no evidence of a difference",
+        Verdict.EQUIVALENT: "the two are equivalent",
+    }
+    return tuple(
+        f"By {' and '.join(named)} {told[verdict]}; by {judged.metric} {_both(judged)}."
+        for verdict, named in apart.items()
+    )
+
+
+def _both(c: Comparison) -> str:
+    return f"{value_words(c, c.value_b)} against {value_words(c, c.value_a)}"
+
+
+def of_part_marks(judged: Comparison, right: Floats) -> tuple[str, ...]:
+    """What a better score that gives part marks leaves open; `right`: 1 where b's answer is
+    exactly right, else 0, shape (n,).
+    """
+    if judged.verdict is not Verdict.BETTER or is_share(judged):
+        return ()
+    hits, n = int(right.sum()), right.size
+    if hits > FEW_RIGHT * n:
+        return ()
+    found = "None" if hits == 0 else f"Only {hits:,}"
+    of_all = f"{found} of {judged.b}'s {_count(n, 'answer')} {'is' if hits < 2 else 'are'}"
+    why = (
+        "rewards the frame of a sentence, whatever figure or name stands in it"
+        if judged.metric in OVERLAP
+        else "gives marks for a part"
+    )
+    return (f"{of_all} exactly right: {judged.metric} also {why}.",)
+
+
+def is_share(c: Comparison) -> bool:
+    """Whether a comparison's figures are shares of right answers, told in percent."""
+    return c.discordant is not None and c.metric not in OVERLAP
+
+
+def value_words(c: Comparison, value: float) -> str:
+    """A comparison's figure: a share in percent, another score as it is."""
+    return f"{100 * value:.1f}%" if is_share(c) else f"{value:.3f}"
 
 
 def _count(number: int, noun: str) -> str:

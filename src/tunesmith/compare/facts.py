@@ -13,6 +13,9 @@ CHEAP = frozenset({"majority", "lookup", "tfidf", "tf-idf", "copy", "nearest", "
 ACCURACY, MACRO_F1, WEIGHTED_F1, UNPARSED = "accuracy", "macro_f1", "weighted_f1", "unparsed"
 CORPUS = frozenset({MACRO_F1, WEIGHTED_F1})
 LOWER_IS_BETTER = frozenset({UNPARSED})
+EXACT = "exact"
+# Scores that give part marks for words in common; no value of theirs is a share of right answers.
+OVERLAP = frozenset({"rouge_l", "bleu", "chrf", "token_f1"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from tunesmith.compare import caveats
 from tunesmith.compare.estimates import mean_estimate
-from tunesmith.compare.facts import CompareSettings
+from tunesmith.compare.facts import EXACT, OVERLAP, CompareSettings
 from tunesmith.compare.measure import measure_scores
 from tunesmith.compare.verdict import Question, judge
 from tunesmith.compare.words import comparison_json
@@ -126,17 +126,18 @@ def compare_files(
     scores_b = _scored(score, [two for _, two in answers], references, b)
     only_a, only_b = len(left) - len(ids), len(right) - len(ids)
     names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
-    measured = measure_scores(scores_a, scores_b, wish)
-    comparison = judge(
-        measured,
+    known = _known(answers, references, scorer, names, (only_a, only_b), lower_is_better)
+    if a.samefile(b):
+        known.insert(0, "Both are the same file.")
+    comparison = _judged(
         Question(names, scorer),
+        (scores_a, scores_b),
         wish,
-        p_adjusted=measured.p,
-        level=wish.alpha,
-        primary=True,
-        known=tuple(_known(answers, references, scorer, names, (only_a, only_b), lower_is_better)),
+        known=known,
         lower_is_better=lower_is_better,
     )
+    if scorer in OVERLAP and not lower_is_better:
+        comparison = _beside_exact(comparison, answers, references, (a, b), wish)
     return FileComparison(
         scorer,
         mean_estimate(scores_a, wish),
@@ -146,6 +147,49 @@ def compare_files(
         only_b,
         wish.confidence,
     )
+
+
+def _judged(
+    question: Question,
+    scores: tuple[Floats, Floats],
+    settings: CompareSettings,
+    *,
+    known: Iterable[str] = (),
+    lower_is_better: bool = False,
+) -> Comparison:
+    """One test, as a family of one."""
+    measured = measure_scores(*scores, settings)
+    return judge(
+        measured,
+        question,
+        settings,
+        p_adjusted=measured.p,
+        level=settings.alpha,
+        primary=True,
+        known=tuple(known),
+        lower_is_better=lower_is_better,
+    )
+
+
+def _beside_exact(
+    comparison: Comparison,
+    answers: list[tuple[Line, Line]],
+    references: list[str],
+    files: tuple[Path, Path],
+    settings: CompareSettings,
+) -> Comparison:
+    """A score of words in common, with what exact match says of the same answers."""
+    exact = scorer_named(EXACT)
+    scores = (
+        _scored(exact, [one for one, _ in answers], references, files[0]),
+        _scored(exact, [two for _, two in answers], references, files[1]),
+    )
+    other = _judged(Question((comparison.a, comparison.b), EXACT), scores, settings)
+    said = (
+        *caveats.of_part_marks(comparison, scores[1]),
+        *caveats.of_scores(comparison, [other]),
+    )
+    return replace(comparison, caveats=(*said, *comparison.caveats))
 
 
 def failing(found: FileComparison, conditions: Iterable[str]) -> list[str]:

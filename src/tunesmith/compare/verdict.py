@@ -22,25 +22,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunesmith.compare import caveats
 from tunesmith.compare.facts import (
     ALL,
     BASELINE,
     CHEAP,
+    EXACT,
     LOWER_IS_BETTER,
     CompareSettings,
     TaskFacts,
     Weaknesses,
 )
 from tunesmith.compare.measure import Measured, measure
-from tunesmith.compare.sheets import Board, lay_out
+from tunesmith.compare.sheets import Board, lay_out, shared
 from tunesmith.records import Answer, Comparison, Example, Verdict
 from tunesmith.stats.equivalence import within
 from tunesmith.stats.multiple import holm
 
 MOST_PERMUTATIONS = 100_000
+FULL_MARKS = 1.0 - 1e-9
+FINEST_P = 0.001  # what is shown of a p; a question's permutations can fall below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,26 @@ def compare(
         for pair in wanted
         if _answered(board, pair, part)
     ]
+    asked = _family(board, question, settings, weaknesses=known, primary=True)
+    rest = _family(board, further, settings, weaknesses=known)
     return [
-        *_family(board, question, settings, weaknesses=known, primary=True),
-        *_family(board, further, settings, weaknesses=known),
+        *(_weighed(board, c, rest) for c in asked),
+        *rest,
         *_family(board, sliced, settings, weaknesses=known),
     ]
+
+
+def _weighed(board: Board, judged: Comparison, rest: Sequence[Comparison]) -> Comparison:
+    """The answer to the question with what the other scores of the same pair say against it."""
+    pair = judged.a, judged.b
+    others = [c for c in rest if (c.a, c.b) == pair and c.metric != judged.metric]
+    said = caveats.of_scores(judged, others)
+    scores = board.sheets[judged.b].scores
+    name = EXACT if EXACT in scores else judged.metric
+    if name in scores:
+        right = scores[name][shared(board, *pair)] >= FULL_MARKS
+        said = (*caveats.of_part_marks(judged, right.astype(float)), *said)
+    return replace(judged, caveats=(*said, *judged.caveats))
 
 
 def _answered(board: Board, pair: tuple[str, str], part: str) -> bool:
@@ -118,8 +136,11 @@ def _family(
     """Measure each question of a family, adjust their p together, judge each."""
     if not questions:
         return []
-    # Ten times what the smallest step of Holm can tell apart, or a permutation never reaches it.
+    # Ten times what the smallest step of Holm can tell apart, or a permutation never reaches it;
+    # for the question itself as many as bring its floor, corrected, below what is shown of a p.
     fine = math.ceil(10 * len(questions) / settings.alpha)
+    if primary:
+        fine = max(fine, math.ceil(len(questions) / FINEST_P))
     permutations = min(MOST_PERMUTATIONS, max(settings.replicates, fine))
     measured = [
         measure(board, q.pair, q.metric, q.part, settings, permutations=permutations)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tunesmith.compare.caveats import is_share, value_words
 from tunesmith.compare.facts import ALL
 from tunesmith.records import Comparison, Verdict
+
+SCALE = " on a scale of 0 to 1"
 
 
 def comparison_json(comparison: Comparison, *, confidence: float = 0.95) -> dict[str, Any]:
@@ -49,12 +52,11 @@ def plain_words(comparison: Comparison, *, confidence: float = 0.95, caveats: bo
     """
     c = comparison
     where = "" if c.slice == ALL else f" ({c.slice})"
-    share = c.discordant is not None
-    metric = c.metric.replace("_", " ")
+    share = is_share(c)
     on = f"on the same {c.n:,} example{'' if c.n == 1 else 's'}{where}"
-    values = f"{metric} {_value(c.value_b, share)} against {_value(c.value_a, share)}"
+    values = f"{c.metric} {value_words(c, c.value_b)} against {value_words(c, c.value_a)}"
     evidence = (
-        f"a difference of {_difference(c.difference, share)}"
+        f"a difference of {_difference(c.difference, share)}{'' if share else SCALE}"
         f" ({100 * confidence:g}% interval {_interval(c, share)}), {_tested(c)}"
     )
     if c.verdict is Verdict.BETTER:
@@ -83,10 +85,6 @@ def _missed(c: Comparison, share: bool) -> str:
     if c.needed is None:
         return f"{seen}."
     return f"{seen}; about {c.needed:,} examples would settle one as large as was seen."
-
-
-def _value(value: float, share: bool) -> str:
-    return f"{100 * value:.1f}%" if share else f"{value:.3f}"
 
 
 def _difference(value: float, share: bool) -> str:

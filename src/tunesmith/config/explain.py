@@ -61,6 +61,8 @@ def explain(
     where = _where(name, origins, dotted)
     if first["type"] == "extra_forbidden":
         return _unknown(where, dotted)
+    if first["type"].startswith("union_tag"):
+        return _no_kind(where, dotted, first)
     if first["type"] == "missing":
         return ConfigError(f"{where}{dotted} is missing", hint=_describe(dotted))
     message = _message([c for c in complaints if _dotted(c, under) == dotted])
@@ -82,7 +84,9 @@ def explain(
 def _dotted(complaint: ErrorDetails, under: tuple[str, ...]) -> str:
     """The key that a complaint is about, without the names that pydantic gives a union's ways."""
     parts = [*under, *(str(p) for p in complaint["loc"])]
-    branch = re.compile(r"^(literal|tuple|bool|SourceSettings|function)\b")
+    if parts[:1] == ["data"] and parts[1:2] in (["generate"], ["collect"]):
+        del parts[3:4]  # the kind, by which pydantic tells the settings of one apart
+    branch = re.compile(r"^(literal|tuple|bool|\w+Settings|function)\b")
     return ".".join(p for p in parts if not branch.match(p))
 
 
@@ -123,6 +127,19 @@ def _unknown(where: str, dotted: str) -> ConfigError:
     return ConfigError(f"{where}unknown key {dotted}", hint=hint)
 
 
+def _no_kind(where: str, dotted: str, complaint: ErrorDetails) -> ConfigError:
+    """Settings of several kinds that say none, or one that nobody knows."""
+    context = complaint.get("ctx", {})
+    known = re.findall(r"'([^']+)'", context.get("expected_tags", ""))
+    given = str(context.get("tag", ""))
+    near = difflib.get_close_matches(given, known, n=1)
+    hint = (f"did you mean {near[0]}? " if near else "") + f"kinds: {', '.join(known)}"
+    if not known:
+        hint = _describe(f"{dotted}.kind")
+    said = f"kind: {given!r} is not known" if given else "kind is missing"
+    return ConfigError(f"{where}{dotted}.{said}", hint=hint)
+
+
 def _where(name: str, origins: Mapping[str, Origin], dotted: str) -> str:
     """Where the person wrote a key: the file and its line, the profile, or the command line."""
     origin = _nearest(origins, dotted)
@@ -155,7 +172,8 @@ def known_keys() -> dict[str, str]:
 
 def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
     for name, info in model.model_fields.items():
-        dotted = f"{prefix}.{name}" if prefix else name
+        known = info.alias or name
+        dotted = f"{prefix}.{known}" if prefix else known
         yield dotted, info.description or ""
         for inner in _models(info.annotation):
             named = str(info.annotation).startswith("dict[")
@@ -171,7 +189,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 def _general(dotted: str) -> str:
     """A key as `known_keys` writes it: NAME for a source's or a variant's own name."""
     parts = dotted.split(".")
-    if len(parts) > 2 and parts[:2] == ["data", "sources"]:
+    if len(parts) > 2 and parts[0] == "data" and parts[1] in ("sources", "collect", "generate"):
         parts[2] = "NAME"
     if len(parts) > 3 and parts[0] == "methods" and parts[2] == "training":
         parts = parts[2:]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Translation:
@@ -20,10 +22,21 @@ class Translation:
     value: Callable[[Any], Any] = lambda value: value
 
 
-def _truth(value: Any) -> bool:
-    if isinstance(value, str):
-        return value.strip().lower() in {"true", "yes", "on", "1", "full"}
-    return bool(value)
+TRUE = frozenset({"true", "yes", "on", "1", "full"})  # "full": transformers' fp16_full_eval
+FALSE = frozenset({"false", "no", "off", "0", "none", ""})
+
+
+def _truth(key: str, value: Any) -> bool:
+    """Whether an older flag is set; ConfigError for a word that says neither."""
+    word = str(value).strip().lower()
+    if value is None or word in FALSE:
+        return False
+    if word in TRUE:
+        return True
+    raise ConfigError(
+        f"{key}: {value!r} is neither true nor false",
+        hint="write true or false; for the type of the weights, model.dtype: bfloat16",
+    )
 
 
 OLDER: Mapping[str, Translation] = {
@@ -37,7 +50,8 @@ OLDER: Mapping[str, Translation] = {
     "model.torch_dtype": Translation("model.dtype"),
     "model.model_revision": Translation("model.revision"),
     "model.use_flash_attention_2": Translation(
-        "model.attn_implementation", lambda v: "flash_attention_2" if _truth(v) else "auto"
+        "model.attn_implementation",
+        lambda v: "flash_attention_2" if _truth("model.use_flash_attention_2", v) else "auto",
     ),
     "evaluation.per_gpu_eval_batch_size": Translation("evaluation.per_device_eval_batch_size"),
 }
@@ -130,6 +144,6 @@ def contradiction(leaves: Iterable[tuple[str, Any]]) -> tuple[str, str] | None:
 def _precision(key: str, value: Any) -> Meant:
     if isinstance(value, str) and value.strip().lower() == "auto":
         return Meant("model.dtype", "auto", f"{key}: auto is model.dtype: auto")
-    if not _truth(value):
+    if not _truth(key, value):
         return Meant(None, None, f"{key}: false says nothing here; model.dtype decides")
     return Meant("model.dtype", PRECISION[key], f"{key} is model.dtype: {PRECISION[key]} now")

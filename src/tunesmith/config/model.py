@@ -11,11 +11,16 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tunesmith.config.collect import AnyCollector
+from tunesmith.config.generate import GenerationSettings
+from tunesmith.config.quality import QualitySettings
+
 MethodName = Literal["lora", "qlora"]
 RESERVED_VARIANTS = frozenset(
     {"baseline", "majority", "lookup", "tfidf", "copy", "nearest", "rule"}
 )
 
+Augmentation = Literal["broken_dot", "flips"]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -34,7 +39,14 @@ class SourceSettings(Settings):
         None, description="A file, a folder, a glob, or a hub id (owner/name)."
     )
     generate: str | None = Field(None, description="A generator of Tunesmith's own.")
+    collect: str | None = Field(None, description="A collector of this recipe (data.collect).")
     rows: int | None = Field(None, gt=0, description="Take at most this many rows of this source.")
+    augment: dict[Augmentation, Annotated[float, Field(gt=0, le=10)]] = Field(
+        default_factory=dict,
+        description="Rows made from the training rows of this source, as a share of their number: "
+        "broken_dot (a broken graph to mend), flips (an access decision with one permission "
+        "changed). Validation and test rows are left alone.",
+    )
     split: str | None = Field(None, description="Split of a hub data set.")
     revision: str | None = Field(None, description="Commit or tag of a hub data set.")
     fields: dict[str, str] = Field(
@@ -44,13 +56,33 @@ class SourceSettings(Settings):
     role: Literal["split", "train", "test"] = Field(
         "split", description="Divide these rows, or use all of them for one part."
     )
+    weight: float | None = Field(
+        None, gt=0, description="Share of the mix, beside the other sources' weights."
+    )
+    cap: int | None = Field(
+        None, gt=0, description="At most this many usable examples of this source, drawn by seed."
+    )
+    origin: Literal["human", "generated"] | None = Field(
+        None, description="Who wrote the answers, for the data card; told from the rows by default."
+    )
+
+    @model_validator(mode="after")
+    def _mixable(self) -> SourceSettings:
+        if self.role == "test" and (self.weight is not None or self.cap is not None):
+            raise ValueError("a test source is no part of the mix: it has no weight and no cap")
+        return self
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceSettings:
-        if self.path is None and self.generate is None:
-            raise ValueError("a source needs a path or a generator (generate)")
-        if self.path is not None and self.generate is not None:
-            raise ValueError("a source has a path or a generator, not both")
+        origins = {"a path": self.path, "a generator": self.generate, "a collector": self.collect}
+        given = [name for name, value in origins.items() if value is not None]
+        if not given:
+            raise ValueError(
+                "a source needs a path, a generator (generate) or a collector (collect)"
+            )
+        if len(given) > 1:
+            every = "both" if len(given) == 2 else "all"
+            raise ValueError(f"a source has {' or '.join(given)}, not {every}")
         return self
 
 
@@ -59,6 +91,14 @@ class DataSettings(Settings):
 
     sources: dict[str, SourceSettings | None] = Field(
         min_length=1, description="Sources by name; null leaves one out."
+    )
+    collect: dict[str, AnyCollector] = Field(
+        default_factory=dict,
+        description="Collectors by name: `tunesmith data collect NAME`, or a source's `collect`.",
+    )
+    generate: dict[str, GenerationSettings] = Field(
+        default_factory=dict,
+        description="Rows that a language model writes, by name; `tunesmith data generate NAME`.",
     )
     rows: int | None = Field(
         None, gt=0, description="Take at most this many examples of all divided sources together."
@@ -71,6 +111,30 @@ class DataSettings(Settings):
         "drop",
         description="Examples over training.max_length: set aside, or an error; never cut.",
     )
+    quality: QualitySettings = Field(
+        default_factory=QualitySettings,
+        description="What is asked of each row, and what is done about those that lack it.",
+    )
+
+    @model_validator(mode="after")
+    def _all_weighed(self) -> DataSettings:
+        mixed = {n: s for n, s in self.sources.items() if s is not None and s.role != "test"}
+        silent = [name for name, source in mixed.items() if source.weight is None]
+        if silent and len(silent) < len(mixed):
+            raise ValueError(
+                f"source {silent[0]} has no weight, and others have one: give it one, or leave it "
+                "out (null)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _known_collectors(self) -> DataSettings:
+        for name, source in self.sources.items():
+            asked = source.collect if source is not None else None
+            if asked is not None and asked not in self.collect:
+                known = ", ".join(self.collect) or "none"
+                raise ValueError(f"source {name} asks for collector {asked!r}; there is {known}")
+        return self
 
 
 class ModelSettings(Settings):
@@ -140,6 +204,12 @@ class TrainingSettings(Settings):
         "epoch", description="When the validation loss is taken; at the end in any case."
     )
     eval_steps: int | None = Field(None, gt=0, description="Steps between validations.")
+    eval_prompts: int = Field(
+        0,
+        ge=0,
+        description="Validation prompts answered (greedily) and scored when the validation loss is "
+        "taken; 0 for none.",
+    )
     save_steps: int | None = Field(None, gt=0, description="Steps between checkpoints.")
     save_total_limit: int = Field(2, gt=0, description="Checkpoints kept.")
     logging_steps: int = Field(1, gt=0, description="Steps between lines sent to trackers.")
@@ -163,6 +233,9 @@ class EvaluationSettings(Settings):
     max_new_tokens: int | None = Field(None, gt=0, description="Longest answer; None: the task's.")
     per_device_eval_batch_size: int = Field(64, gt=0, description="Prompts of a batch.")
     rows: int | None = Field(None, gt=0, description="Evaluate at most this many test examples.")
+    perplexity: bool = Field(
+        False, description="Say how expected the gold answers of the test part are to each model."
+    )
     cheap_baselines: bool = Field(True, description="Stand majority, lookup, TF-IDF beside.")
     slice_by: tuple[str, ...] = Field(("source",), description="Example metadata to slice by.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
@@ -199,7 +272,9 @@ class Recipe(Settings):
 
     name: str = Field(min_length=1, description="Name of the recipe.")
     description: str = Field("", description="One sentence for readers.")
-    task: str = Field(description="access_decision, dot_graph, text, or path/to/file.py:Class.")
+    task: str = Field(
+        description="access_decision, dot_graph, question_answer, text, or path/to/file.py:Class."
+    )
     task_options: dict[str, Any] = Field(default_factory=dict, description="Options of the task.")
     seed: int = Field(42, ge=0, description="Seed of everything that is drawn.")
     data: DataSettings

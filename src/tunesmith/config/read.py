@@ -231,12 +231,13 @@ def _put(draft: _Draft, dotted: str, value: Any, origin: Origin) -> None:
         place = inner
     if value == {} and isinstance(place.get(last), dict):
         return  # an empty mapping adds nothing to what was said before
-    # A path stands for a generator and the other way round: the stronger word replaces the other.
-    if parents[:2] == ["data", "sources"] and last in {"path", "generate"} and value is not None:
-        other = "generate" if last == "path" else "path"
-        before = draft.origins.get(".".join([*parents, other]))
-        if before is not None and (before.kind, before.note) != (origin.kind, origin.note):
-            del place[other], draft.origins[".".join([*parents, other])]
+    # What a source is read from excludes the other ways: the stronger word replaces them.
+    origins = ("path", "generate", "collect")
+    if parents[:2] == ["data", "sources"] and last in origins and value is not None:
+        for other in (".".join([*parents, name]) for name in origins if name != last):
+            before = draft.origins.get(other)
+            if before is not None and (before.kind, before.note) != (origin.kind, origin.note):
+                del place[other.rpartition(".")[2]], draft.origins[other]
     place[last] = value
     for known in [key for key in draft.origins if key.startswith(dotted + ".")]:
         del draft.origins[known]

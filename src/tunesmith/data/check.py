@@ -1,23 +1,29 @@
 """Check: what the owner of a data set should know before training on it, counted and placed.
 
 Duplicates and contradictions are counted over the rendered prompt, not over a column: that is what
-the model sees. Nothing is changed. `check_files` is `tunesmith data check`.
+the model sees. What is wrong with single rows is seen by `data.quality`. Nothing is changed, and
+what is private is masked in every finding. `check_files` is `tunesmith data check`.
 """
 
 from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tunesmith.config.quality import CODES, QualitySettings
 from tunesmith.data import findings
 from tunesmith.data.clean import Cleaned, TokenLengths, clean
 from tunesmith.data.lengths import estimate, summary
 from tunesmith.data.near import near_duplicates, prompt_text
+from tunesmith.data.quality import overlap
+from tunesmith.data.quality.flags import told
+from tunesmith.data.quality.mask import masked, masked_finding
+from tunesmith.data.quality.panel import look
 from tunesmith.data.read import read_rows
 from tunesmith.data.sample import within
 from tunesmith.data.shape import LOOKED_AT, guess_task
@@ -28,8 +34,20 @@ from tunesmith.tasks.base import Task, get_task
 GOLD_ROWS = 200  # answers that a task's own rules are tried on
 
 
-def check(cleaned: Cleaned, against: Cleaned | None = None, *, task: Task | None = None) -> Quality:
+def check(
+    cleaned: Cleaned,
+    against: Cleaned | None = None,
+    *,
+    task: Task | None = None,
+    settings: QualitySettings | None = None,
+    deep: bool = False,
+    tests: Mapping[str, Sequence[str]] | None = None,
+    only: Collection[str] = CODES,
+) -> Quality:
     """What is true of `cleaned`; with `against`, also which of its prompts stand there.
+
+    `deep` lets the costly detectors look at every row; `tests` are texts of public test sets by
+    name; `only` are the codes of the findings about single rows that are wanted.
 
     `duplicate_prompts` counts rows after the first with the same rendered prompt, and
     `contradicting_prompts` distinct prompts with two or more labels after repair; rows set aside
@@ -48,6 +66,14 @@ def check(cleaned: Cleaned, against: Cleaned | None = None, *, task: Task | None
     contradicting = {key for key, seen in labels.items() if len(seen) > 1}
     differing = {key for key, seen in answers.items() if len(seen) > 1}
     exact, near = _leaked(cleaned, rows, against) if against is not None else ([], [])
+    seen = look(
+        cleaned.examples,
+        cleaned.prompt_keys,
+        settings or QualitySettings(),
+        deep=deep,
+        tests=tests,
+        only=only,
+    )
     found = (
         *findings.shapes(cleaned),
         *findings.rejected(cleaned),
@@ -56,7 +82,11 @@ def check(cleaned: Cleaned, against: Cleaned | None = None, *, task: Task | None
         *findings.contradictions(cleaned, contradicting, differing),
         *findings.leaks(exact, near, len(rows)),
         *(findings.unread(against) if against is not None else ()),
+        *(overlap.leaked_answers(cleaned.examples, against.examples) if against else ()),
+        *overlap.between(cleaned.examples, cleaned.prompt_keys),
         *findings.texts(cleaned),
+        *(told(flag, cleaned.examples) for flag in seen.flags),
+        *seen.findings,
     )
     counted = Counter(e.label for e in cleaned.examples if e.label is not None)
     return Quality(
@@ -74,7 +104,7 @@ def check(cleaned: Cleaned, against: Cleaned | None = None, *, task: Task | None
             **summary(cleaned.lengths or estimate(cleaned.examples)),
             "estimated": float(cleaned.lengths is None),  # words and signs: nobody counted tokens
         },
-        findings=found,
+        findings=tuple(map(masked_finding, found)),
     )
 
 
@@ -87,27 +117,58 @@ def check_files(
     split: str | None = None,
     token_lengths: TokenLengths | None = None,
     max_length: int | None = None,
+    deep: bool = False,
+    tests: Sequence[str | Path] = (),
 ) -> Quality:
     """Check files (globs, folders, hub ids) as they stand; `task` is guessed where it is None.
 
-    `fields` and `split` are those of a Source, for all of `paths` and `against`. `max_length` is in
-    tokens and needs `token_lengths` (ValueError without); longer rows are told, none is set aside
-    for it. Raises DataError where a file cannot be read or has no usable row, ConfigError for an
-    unknown task.
+    `tests` are files of public test sets, in any columns: every text in them counts. `deep`
+    lets the costly detectors look at every row. `fields` and `split` are those of a Source, for
+    all of `paths` and `against`. `max_length` is in tokens and needs `token_lengths`
+    (ValueError without); longer rows are told, none is set aside for it. Raises DataError where
+    a file cannot be read or has no usable row, ConfigError for an unknown task.
     """
-    sources = _sources(paths, fields, split)
-    guessed = guess_task(_columns(sources[0])) if task is None else ""
-    chosen = get_task(guessed or str(task)) if not isinstance(task, Task) else task
-    cleaned = clean(sources, chosen, token_lengths=token_lengths)
-    other = clean(_sources(against, fields, split), chosen) if against else None
-    quality = check(cleaned, other, task=chosen)
+    cleaned, chosen = open_files(
+        paths, task=task, fields=fields, split=split, token_lengths=token_lengths
+    )
+    guessed = chosen.name if task is None else ""
+    other = clean(sources_of(against, fields, split), chosen) if against else None
+    quality = check(cleaned, other, task=chosen, deep=deep, tests=test_texts(tests))
     found = (
         *(findings.guessed(guessed, cleaned.rows) if guessed else ()),
         *quality.findings,
         *(() if max_length is None else findings.overlong(_overlong(cleaned, max_length))),
         *findings.broken_answers(_spread(cleaned.examples, GOLD_ROWS), chosen),
     )
-    return replace(quality, findings=found)
+    return replace(quality, findings=tuple(map(masked_finding, found)))
+
+
+def open_files(
+    paths: Sequence[str | Path],
+    *,
+    task: str | Task | None = None,
+    fields: Mapping[str, str] | None = None,
+    split: str | None = None,
+    token_lengths: TokenLengths | None = None,
+) -> tuple[Cleaned, Task]:
+    """The files' rows as examples, and their task: told from the columns where it is None."""
+    sources = sources_of(paths, fields, split)
+    named = guess_task(_columns(sources[0])) if task is None else str(task)
+    chosen = task if isinstance(task, Task) else get_task(named)
+    return clean(sources, chosen, token_lengths=token_lengths), chosen
+
+
+def test_texts(paths: Sequence[str | Path]) -> dict[str, list[str]]:
+    """Every text of each file (or pattern, or hub id) of a public test set, by its name."""
+    return {
+        source.name: [
+            text
+            for raw in read_rows(source)
+            if raw.row is not None
+            for text in overlap.texts_of(raw.row)
+        ]
+        for source in sources_of(paths, None, None)
+    }
 
 
 def quality_json(quality: Quality) -> dict[str, Any]:
@@ -119,8 +180,8 @@ def quality_json(quality: Quality) -> dict[str, Any]:
         "usable": quality.usable,
         "rejected": quality.rejected,
         "labels": dict(quality.labels),
-        "repaired_labels": dict(quality.repaired_labels),
-        "unknown_labels": dict(quality.unknown_labels),
+        "repaired_labels": {masked(k): n for k, n in quality.repaired_labels.items()},
+        "unknown_labels": {masked(k): n for k, n in quality.unknown_labels.items()},
         "duplicate_prompts": quality.duplicate_prompts,
         "contradicting_prompts": quality.contradicting_prompts,
         "leaked_rows": {"exact": quality.leaked_exact, "near": quality.leaked_near},
@@ -175,7 +236,7 @@ def _spread(examples: Sequence[Example], wanted: int) -> Sequence[Example]:
     return examples[:: -(-len(examples) // wanted)]
 
 
-def _sources(
+def sources_of(
     paths: Sequence[str | Path], fields: Mapping[str, str] | None, split: str | None
 ) -> list[Source]:
     """A source for each path, called by its name without the ending where that is its alone."""

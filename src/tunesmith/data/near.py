@@ -11,8 +11,8 @@ becomes a candidate with probability 1 - (1 - 0.8^4)^16 = 0.9998. Every candidat
 exactly, so no pair below the threshold is ever reported. Integers only, and no random state:
 the same on every machine.
 
-`datasketch` and `rensa` compute the same signatures, one document and one Python call at a time;
-these sixty lines of numpy do 50,000 prompts in some seconds and need no further dependency.
+`benchmarks/near_duplicates.py` measures it against `rensa` and `datasketch`, which compute the same
+signatures; docs/decisions/009-near-duplicates.md says why they are not used.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ COMMON = 0.25  # share of the prompts above which a shingle is boilerplate
 COMMON_IN_FEW = 0.9  # the same among fewer than FEW prompts; among fewer than FEWEST nothing is
 FEW, FEWEST = 20, 5
 SAMPLE = 2048  # prompts from which boilerplate is told
+SHORT, SHORT_THRESHOLD = 200, 0.5  # characters; similarity with boilerplate, in `clusters`
 CHUNK = 512  # prompts whose shingles are in memory at once
 
 Words = npt.NDArray[np.uint32]
+_NUMBER = re.compile(r"\b\w*\d\w*\b")
 _NOT_WORD = re.compile(r"[\W_]+")
 _ASCII = {i: chr(i).lower() if chr(i).isalnum() else " " for i in range(128)}
 
@@ -74,6 +76,75 @@ def near_duplicates(texts: Sequence[str], against: Sequence[str]) -> list[bool]:
         hits = _search(_index(distinct, boilerplate), _index(theirs, boilerplate))
         near |= {text for text, hit in zip(distinct, hits, strict=True) if hit}
     return [text in near for text in ours]
+
+
+def clusters(texts: Sequence[str]) -> list[int]:
+    """For each text the position of its cluster's leader: its own where nothing before is like it.
+
+    In the order given, a text joins a leader at or above the threshold, or leads a cluster itself:
+    so every member is a near-duplicate of its leader, and no chain of small steps links texts that
+    are unlike. Texts that are equal once normalised belong together; empty ones stay alone. Short
+    texts must hold the same numbers, too: of two questions that differ in one each is worth having.
+    """
+    plain = [normalised(text) for text in texts]
+    first: dict[str, int] = {}
+    for position, text in enumerate(plain):
+        first.setdefault(text, position)
+    first.pop("", None)
+    distinct = list(first)
+    leaders = _leaders(distinct, _index(distinct, _boilerplate(distinct)))
+    place = list(first.values())
+    leader_of = {t: place[lead] for t, lead in zip(distinct, leaders, strict=True)}
+    return [leader_of.get(text, position) for position, text in enumerate(plain)]
+
+
+def _leaders(texts: Sequence[str], index: _Index) -> list[int]:
+    """The leader of each text: one of those before it that shares a band, compared exactly."""
+    count = len(index.codes)
+    bands = [_band_keys(index.signatures, band).tolist() for band in range(BANDS)]
+    buckets: list[dict[int, list[int]]] = [{} for _ in range(BANDS)]
+    leaders = list(range(count))
+    filled = index.filled.tolist()
+    for i in range(count):
+        if not filled[i]:
+            continue
+        keys = [bands[band][i] for band in range(BANDS)]
+        near: set[int] = set()
+        for bucket, key in zip(buckets, keys, strict=True):
+            near.update(bucket.get(key, ()))
+        lead = _best(texts, index, i, near) if near else None
+        if lead is not None:
+            leaders[i] = lead
+            continue
+        for bucket, key in zip(buckets, keys, strict=True):
+            bucket.setdefault(key, []).append(i)
+    return leaders
+
+
+def _best(texts: Sequence[str], index: _Index, i: int, near: set[int]) -> int | None:
+    """The likest of some texts, where it is at or above the threshold; DEPTH are looked at."""
+    pool = np.fromiter(sorted(near), dtype=np.intp, count=len(near))
+    equal = np.count_nonzero(index.signatures[pool] == index.signatures[i], axis=1)
+    for at in np.argsort(-equal, kind="stable")[:DEPTH].tolist():
+        if equal[at] < 0.6 * BANDS * ROWS:  # as in _search
+            return None
+        other = int(pool[at])
+        if _jaccard(index.codes[i], index.codes[other]) < THRESHOLD:
+            continue
+        if len(texts[i]) >= SHORT or _say_the_same(texts[i], texts[other]):
+            return other
+    return None
+
+
+def _say_the_same(a: str, b: str) -> bool:
+    """Whether short texts hold the same numbers, and are like also with their boilerplate.
+
+    Without it little is left of a short text: of `tell me about csc 130` only the course.
+    """
+    if _NUMBER.findall(a) != _NUMBER.findall(b):
+        return False
+    mine, other = ({t[i : i + SHINGLE] for i in range(len(t) - SHINGLE + 1)} for t in (a, b))
+    return len(mine & other) >= SHORT_THRESHOLD * len(mine | other)
 
 
 def _search(ours: _Index, theirs: _Index) -> npt.NDArray[np.bool_]:

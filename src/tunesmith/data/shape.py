@@ -173,7 +173,8 @@ def _example(draft: Draft, raw: RawRow, source: Source) -> Example:
     for text in (*(m.content for m in messages), draft.target):
         if not _encodes(text):
             raise RowError("holds half of a surrogate pair: no text in UTF-8")
-    return Example(messages, draft.target, draft.label, _meta(raw.row or {}, source), raw.place)
+    meta = {**draft.meta, **_meta(raw.row or {}, source)}
+    return Example(messages, draft.target, draft.label, meta, raw.place)
 
 
 def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
@@ -185,9 +186,16 @@ def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
         value = row.get(key)
         if isinstance(value, str) and value and _encodes(value):
             meta[key] = value
+    score = row.get("score")
+    if isinstance(score, int | float) and not isinstance(score, bool):
+        meta["score"] = str(score)
+    said = (row.get("licence"), row.get("license"), meta.pop("license", None))
     meta["source"] = source.name
     if source.licence:
         meta["licence"] = source.licence
+    else:
+        named = [text for text in said if isinstance(text, str) and text and _encodes(text)]
+        meta |= {"licence": named[0]} if named else {}
     if source.role != "split":
         meta["role"] = source.role
     else:

@@ -144,7 +144,7 @@ class ModelResponder:
         batch_size: int = 64,
     ) -> None:
         if mode == "label_likelihood":
-            _check_labels(task)
+            check_labels(task)
         self._loaded = loaded
         self._labels = task.labels
         self._mode = mode
@@ -209,8 +209,8 @@ class ModelResponder:
         return failure if fits or not failure else HOPELESS + failure
 
 
-def _check_labels(task: Task) -> None:
-    """Whether the task has labels and reads each of them as what it is."""
+def check_labels(task: Task) -> None:
+    """Raise EvaluationError where the task has no labels, or does not read one as what it is."""
     if not task.labels:
         raise EvaluationError(
             f"the task {task.name} has no closed set of labels to choose from",

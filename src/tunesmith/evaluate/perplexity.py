@@ -3,6 +3,9 @@
 exp(- sum of log p(token | prompt, answer so far) / number of tokens) over all answer tokens of all
 examples, the token that ends the turn among them, as in the training loss. Long answers weigh more
 than short ones; a mean of each example's own perplexity would let a few short ones decide.
+
+The interval is that of a ratio of two sums over examples (Cochran 1977, *Sampling Techniques*,
+section 6.4), taken for the logarithm: tokens of one answer hang together, so examples are the unit.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from dataclasses import dataclass
 
 from tunesmith.models.likelihood import score_candidates
 from tunesmith.models.load import Loaded
-from tunesmith.records import Example
+from tunesmith.records import Example, Interval
+from tunesmith.stats.intervals import normal_quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +25,23 @@ class Perplexity:
     """`value` is at least 1, NaN where no answer could be read.
 
     `tokens` and `examples` are what it stands on; `unread` examples did not fit the model's context
-    or the memory.
+    or the memory. `ci` is at the confidence that was asked for; NaN for fewer than two examples.
     """
 
     value: float
     tokens: int
     examples: int
     unread: int
+    ci: Interval = (math.nan, math.nan)
 
 
-def perplexity(loaded: Loaded, examples: Sequence[Example], *, batch_size: int) -> Perplexity:
+def perplexity(
+    loaded: Loaded, examples: Sequence[Example], *, batch_size: int, confidence: float = 0.95
+) -> Perplexity:
     """Token-weighted perplexity of the gold answers behind their prompts."""
     encoded = loaded.renderer.examples(examples)
-    nats, tokens, read = 0.0, 0, 0
+    nats: list[float] = []
+    tokens: list[int] = []
     for batch in score_candidates(
         loaded,
         [e.ids[: e.answer_start] for e in encoded],
@@ -42,8 +50,19 @@ def perplexity(loaded: Loaded, examples: Sequence[Example], *, batch_size: int) 
     ):
         for scored in batch:
             if not scored.failure:
-                nats -= scored.log_likelihoods[0]
-                tokens += scored.tokens
-                read += 1
-    value = math.exp(nats / tokens) if tokens else math.nan
-    return Perplexity(value, tokens, read, len(encoded) - read)
+                nats.append(-scored.log_likelihoods[0])
+                tokens.append(scored.tokens)
+    value = math.exp(sum(nats) / sum(tokens)) if tokens else math.nan
+    ends = ratio_interval(nats, tokens, confidence)
+    return Perplexity(value, sum(tokens), len(tokens), len(encoded) - len(tokens), ends)
+
+
+def ratio_interval(nats: Sequence[float], tokens: Sequence[int], confidence: float) -> Interval:
+    """Interval of exp(sum of nats / sum of tokens), given by example; NaN for fewer than two."""
+    n = len(tokens)
+    if n < 2:
+        return math.nan, math.nan
+    mean = sum(nats) / sum(tokens)
+    rest = sum((x - mean * t) ** 2 for x, t in zip(nats, tokens, strict=True)) / (n - 1)
+    half = normal_quantile(0.5 + confidence / 2) * math.sqrt(rest * n) / sum(tokens)
+    return math.exp(mean - half), math.exp(mean + half)

@@ -6,13 +6,24 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.pipeline.context import Context, Prepared
 from tunesmith.pipeline.identity import answers_inputs
-from tunesmith.pipeline.training import Bases
-from tunesmith.records import Adapter, Answer, Outcome
+from tunesmith.pipeline.training import Bases, decoding_of
+from tunesmith.records import Adapter, Answer, Estimate, Metric, Outcome
 from tunesmith.store.files import open_log, read_answers
+
+if TYPE_CHECKING:
+    from tunesmith.models.load import Loaded
+
+
+def check_decoding(context: Context) -> None:
+    """Refuse a way of asking that the task has no labels for, before anything is done."""
+    from tunesmith.evaluate.answer import check_labels
+
+    if decoding_of(context) == "label_likelihood":
+        check_labels(context.task)
 
 
 def cheap_answers(context: Context, data: Prepared) -> Iterator[tuple[str, list[Answer]]]:
@@ -44,9 +55,7 @@ def model_answers(
     recipe = context.recipe
     settings = recipe.evaluation
     four_bit = recipe.four_bit(variant if adapter is not None else None)
-    decoding = settings.decoding
-    if decoding == "auto":
-        decoding = "label_likelihood" if context.task.labels else "generate"
+    decoding = decoding_of(context)
     inputs = answers_inputs(
         context,
         data,
@@ -78,6 +87,7 @@ def model_answers(
 
                 answers = _answer(context, data, variant, responder, done, keep)
             changed = None if adapter is None else changed_share(ready, data.splits.test)
+            expected = _perplexity(context, data, ready)
         finally:
             if adapter is not None:
                 without_adapter(ready)
@@ -87,7 +97,8 @@ def model_answers(
             context.listener.say(
                 f"{variant}: {len(hopeless):,} answers can never come: {hopeless[0].response}"
             )
-        return {"failed": len(failed), "may_come": missing, "changed": changed}
+        told = {"failed": len(failed), "may_come": missing, "changed": changed}
+        return told | {"perplexity": expected}
 
     artefacts, key = context.artefacts, fingerprint(inputs)
     if artefacts.get("answers", key) and (missing := artefacts.facts("answers", key)["may_come"]):
@@ -126,6 +137,35 @@ def _answer(
             progress=lambda n, total: context.listener.progress(f"ask {variant}", n, total),
         )
     )
+
+
+def _perplexity(context: Context, data: Prepared, loaded: Loaded) -> dict[str, Any] | None:
+    """How expected the gold answers of the test part are, where the recipe asks for it."""
+    settings = context.recipe.evaluation
+    if not settings.perplexity:
+        return None
+    from tunesmith.evaluate.perplexity import perplexity
+
+    found = perplexity(
+        loaded,
+        data.splits.test,
+        batch_size=settings.per_device_eval_batch_size,
+        confidence=settings.confidence,
+    )
+    return asdict(found) if found.tokens else None
+
+
+def perplexities(context: Context) -> list[Metric]:
+    """The perplexity of every model of this run, as its evaluation wrote it down."""
+    found = []
+    for artefact in context.store.artefacts(context.run.id):
+        stage, _, variant = artefact.stage.partition(" ")
+        told = context.artefacts.facts(stage, artefact.key) if stage == "answers" else {}
+        if expected := told.get("perplexity"):
+            low, high = expected["ci"]
+            estimate = Estimate(expected["value"], expected["examples"], (low, high))
+            found.append(Metric(variant, "perplexity", "all", estimate))
+    return found
 
 
 def _note_change(context: Context, adapter: Adapter, share: float) -> None:

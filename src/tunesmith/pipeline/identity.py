@@ -49,14 +49,21 @@ def training_inputs(context: Context, data: Prepared, variant: str) -> Inputs:
     from tunesmith.store.artefacts import fingerprint
 
     recipe = context.recipe
+    settings = recipe.method_settings(variant)
+    scored = {  # what the scores of validation prompts along the way depend on besides
+        "evaluation": recipe.evaluation.model_dump(include={"decoding", "max_new_tokens"}),
+        "judge": context.task.judge,
+        "code": code_hash("evaluate", "tasks"),
+    }
     seen = {"train": data.splits.train, "validation": data.splits.validation}
     return {
         "examples": {part: fingerprint({"ids": [e.id for e in es]}) for part, es in seen.items()},
         "base": _model(recipe.model, weights=True),
         "computed_in": _computed_in(context),
         "four_bit": recipe.four_bit(variant),
+        "scored": scored if settings.eval_prompts else None,
         "method": recipe.methods[variant].method,
-        "settings": recipe.method_settings(variant).model_dump(exclude={"report_to"}),
+        "settings": settings.model_dump(exclude={"report_to"}),
         "seed": recipe.seed,
         "versions": _versions(),
         "code": code_hash("train", "models"),
@@ -78,6 +85,7 @@ def answers_inputs(
         "four_bit": four_bit,
         "adapter": adapter,
         "decoding": decoding,
+        "perplexity": settings.perplexity,
         "max_new_tokens": settings.max_new_tokens or context.task.max_new_tokens,
         "judge": context.task.judge,
         "versions": _versions(),

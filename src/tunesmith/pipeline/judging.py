@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunesmith.pipeline.answering import perplexities
 from tunesmith.pipeline.context import Context, Prepared
 from tunesmith.records import Answer, Comparison, Metric
 
@@ -53,6 +54,7 @@ def judge(
         slices=settings.slice_by,
         twins=data.twins,
     )
+    metrics += perplexities(context)
     context.store.record_metrics(context.run.id, metrics)
     context.store.record_comparisons(context.run.id, comparisons)
     return metrics, comparisons

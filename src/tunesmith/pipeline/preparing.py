@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunesmith.errors import DataError
+from tunesmith.pipeline.collecting import collected
 from tunesmith.pipeline.context import Context, Desk, Prepared
 from tunesmith.pipeline.identity import data_inputs
-from tunesmith.records import Example
+from tunesmith.records import Example, Finding, Splits, digest
 from tunesmith.store.files import read_quality, read_rejects
 from tunesmith.store.provenance import code_hash
 
 if TYPE_CHECKING:
-    from tunesmith.config import Resolved, SourceSettings
+    from tunesmith.config import Recipe, Resolved, SourceSettings
+    from tunesmith.data.mix import Taken, Wish
     from tunesmith.data.sample import Bounded
     from tunesmith.data.source import Source
 
@@ -27,11 +29,11 @@ def prepare(desk: Desk) -> Prepared:
     from tunesmith.data.freeze import read_splits
     from tunesmith.data.read import resolve
 
-    pins = [resolve(source) for source in _sources(desk)]
+    pins = [resolve(source) for source in sources_of(desk)]
     # What was fingerprinted is what is read: a branch of the hub may move between the two.
     sources = [replace(p.source, revision=p.revision or p.source.revision) for p in pins]
     artefact = desk.stand_on(
-        "data", data_inputs(desk, pins), lambda d: _build_data(desk, sources, d)
+        "data", data_inputs(desk, pins) | _test_sets(desk), lambda d: _build_data(desk, sources, d)
     )
     facts = json.loads((artefact.directory / "facts.json").read_text("utf-8"))
     splits = read_splits(artefact.directory)
@@ -74,22 +76,40 @@ def record_data(context: Context, data: Prepared) -> None:
 
 
 def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[str, Any]:
+    from tunesmith.config.quality import CODES
     from tunesmith.data import findings
     from tunesmith.data.check import check
     from tunesmith.data.clean import clean, write_rejects
     from tunesmith.data.freeze import write_splits
     from tunesmith.data.lengths import summary
+    from tunesmith.data.mix import findings as left_out
+    from tunesmith.data.mix import mix_bounded
+    from tunesmith.data.prepare import apply, prepared
+    from tunesmith.data.quality.mask import masked_reject
     from tunesmith.data.sample import sample
     from tunesmith.data.split import split, twins, withheld
 
     recipe = desk.recipe
     cleaned = clean(sources, desk.task)
-    quality = check(cleaned, task=desk.task)
+    asked = recipe.data.quality
+    tests = public_tests(desk)
+    # A classifier's doubts are for `data check`: they would cost every run some seconds.
+    quality = check(
+        cleaned, task=desk.task, settings=asked, tests=tests, only=CODES.keys() - {"label_noise"}
+    )
+    applied = apply(cleaned.examples, asked, tests=tests)
+    cleaned = prepared(cleaned, applied)
     divided = [e for e in cleaned.examples if e.meta.get("role") != "test"]
     fixed = [e for e in cleaned.examples if e.meta.get("role") == "test"]
-    if recipe.data.rows is not None:
+    wishes = _wishes(recipe)
+    weighed = any(wish.weight for wish in wishes.values())
+    if recipe.data.rows is not None and not weighed:
         divided = list(sample(divided, recipe.data.rows, seed=recipe.seed))
     bounded = _bounded(desk, [*divided, *fixed])
+    mixed: Mapping[str, Taken] = {}
+    if wishes:  # after bounding: what is too long for the model has no share
+        rows = recipe.data.rows if weighed else None
+        bounded, mixed = mix_bounded(bounded, wishes, seed=recipe.seed, rows=rows)
     aside = withheld(bounded.examples)
     parts = split(
         bounded.examples,
@@ -99,18 +119,22 @@ def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[
     )
     if recipe.evaluation.rows is not None:
         parts = replace(parts, test=sample(parts.test, recipe.evaluation.rows, seed=recipe.seed))
-    rejects = [*cleaned.rejects, *bounded.overlong, *aside]
+    parts, augmented = _augmented(desk, parts)
+    rejects = [masked_reject(r) for r in (*cleaned.rejects, *bounded.overlong, *aside)]
     write_splits(directory, parts)
     write_rejects(directory / "rejects.jsonl", rejects)
     quality = replace(
         quality,
-        rejected=quality.rejected + len(bounded.overlong),
-        usable=quality.usable - len(bounded.overlong),
+        rejected=quality.rejected + len(bounded.overlong) + len(applied.dropped),
+        usable=quality.usable - len(bounded.overlong) - len(applied.dropped),
         tokens=summary(bounded.lengths),
         findings=(
             *quality.findings,
+            *applied.findings(),
             *findings.withheld(aside),
             *findings.overlong(bounded.overlong),
+            *left_out(mixed),
+            *augmented,
         ),
     )
     facts = {
@@ -119,9 +143,37 @@ def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[
         "twins": sorted(twins(parts.train, parts.test)),
         "repaired": [repair.place for repair in cleaned.repairs],
         "pins": {s.name: _pin(cleaned.resolved, s.name) for s in sources},
+        "mix": {name: asdict(taken) for name, taken in mixed.items()},
     }
     (directory / "facts.json").write_text(json.dumps(facts, default=str), "utf-8")
     return {"sizes": parts.sizes(), "rejected": len(rejects)}
+
+
+def _augmented(desk: Desk, parts: Splits) -> tuple[Splits, tuple[Finding, ...]]:
+    """The parts with what the recipe asks to be made from the training rows; the rest untouched."""
+    sources = desk.recipe.data.sources
+    wishes = {name: dict(s.augment) for name, s in sources.items() if s is not None and s.augment}
+    if not wishes:
+        return parts, ()
+    from tunesmith.data import findings
+    from tunesmith.data.generate.augment import augment
+    from tunesmith.data.sample import within
+    from tunesmith.models.load import load_renderer
+
+    found = augment(parts.train, wishes, desk.task, seed=desk.recipe.seed)
+    lengths = load_renderer(desk.recipe.model).lengths(found.examples)
+    bounded = within(found.examples, lengths, desk.recipe.training.max_length)
+    said = (*found.findings, *findings.overlong(bounded.overlong))
+    return replace(parts, train=(*parts.train, *bounded.examples)), said
+
+
+def _wishes(recipe: Recipe) -> dict[str, Wish]:
+    """What the recipe asks of the sources that are mixed; none where it asks nothing."""
+    from tunesmith.data.mix import Wish
+
+    mixed = {n: s for n, s in recipe.data.sources.items() if s is not None and s.role != "test"}
+    wishes = {name: Wish(source.weight, source.cap) for name, source in mixed.items()}
+    return wishes if any(wish != Wish() for wish in wishes.values()) else {}
 
 
 def _bounded(desk: Desk, examples: Sequence[Example]) -> Bounded:
@@ -144,7 +196,22 @@ def _bounded(desk: Desk, examples: Sequence[Example]) -> Bounded:
     return bounded
 
 
-def _sources(desk: Desk) -> list[Source]:
+def public_tests(desk: Desk) -> dict[str, list[str]]:
+    """The texts of the public test sets that no row may stand in, by name."""
+    from tunesmith.data.check import test_texts
+
+    quality = desk.recipe.data.quality
+    files = quality.against_tests if quality.enabled else ()
+    return test_texts([_beside(desk.resolved, path) for path in files])
+
+
+def _test_sets(desk: Desk) -> dict[str, Any]:
+    """What those files hold, for the fingerprint of the data; nothing where there are none."""
+    texts = public_tests(desk)
+    return {"tests": {name: digest(*found) for name, found in texts.items()}} if texts else {}
+
+
+def sources_of(desk: Desk) -> list[Source]:
     """The recipe's sources; a generated one is written to a file first, and read like any other."""
     from tunesmith.data.source import Source
 
@@ -153,7 +220,9 @@ def _sources(desk: Desk) -> list[Source]:
         if settings is None:
             continue
         path = settings.path
-        if settings.generate is not None:
+        if settings.collect is not None:
+            path = collected(desk, settings.collect)
+        elif settings.generate is not None:
             path = _generated(desk, name, settings)
         elif path is not None:
             path = _beside(desk.resolved, path)
@@ -175,7 +244,11 @@ def _sources(desk: Desk) -> list[Source]:
 def _generated(desk: Desk, name: str, settings: SourceSettings) -> str:
     """The file that holds the rows of a generated source, made now or earlier."""
     from tunesmith.data.generate import generate_rows
+    from tunesmith.pipeline.generating import generated_rows
 
+    if settings.generate in desk.recipe.data.generate:
+        home = desk.artefacts.folder.parent
+        return str(generated_rows(desk.recipe, settings.generate, home, desk.listener))
     generator, count, seed = str(settings.generate), settings.rows or 1000, desk.recipe.seed
     part: Literal["train", "test"] = "test" if settings.role == "test" else "train"
     made_of = {
@@ -183,7 +256,7 @@ def _generated(desk: Desk, name: str, settings: SourceSettings) -> str:
         "part": part,
         "rows": count,
         "seed": seed,
-        "code": code_hash("data/generate", "models/nano"),
+        "code": code_hash(f"data/generate/{generator}.py", "models/nano"),
     }
 
     def build(directory: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import Interrupted, StoreError
-from tunesmith.pipeline.answering import cheap_answers, model_answers
+from tunesmith.pipeline.answering import cheap_answers, check_decoding, model_answers
 from tunesmith.pipeline.context import BASELINE, Context, Desk, Finished, Listener, Silent
 from tunesmith.pipeline.judging import judge, write_report
 from tunesmith.pipeline.planning import check_methods, plan_variant
@@ -108,6 +108,7 @@ def _story(context: Context) -> Finished:
     listener, recipe = context.listener, context.recipe
     listener.stage("data")
     check_methods(context)
+    check_decoding(context)
     data = prepare(context)
     record_data(context, data)
     listener.stage("plan")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.pipeline.context import Context, Prepared
 from tunesmith.pipeline.identity import training_inputs
-from tunesmith.records import Adapter, Plan, TrainingStep
+from tunesmith.records import Adapter, Outcome, Plan, TrainingStep
 from tunesmith.store.files import open_log, read_adapter, read_steps
 
 if TYPE_CHECKING:
+    from tunesmith.config import TrainingSettings
+    from tunesmith.evaluate.answer import Mode
     from tunesmith.models.load import Loaded
 
 
@@ -39,6 +42,14 @@ class Bases:
     def release(self) -> None:
         """Let go of the base."""
         self._loaded = None
+
+
+def decoding_of(context: Context) -> Mode:
+    """How answers are asked for: as the recipe says; auto goes by the task's labels."""
+    said = context.recipe.evaluation.decoding
+    if said == "auto":
+        return "label_likelihood" if context.task.labels else "generate"
+    return said
 
 
 def train_variant(
@@ -88,6 +99,7 @@ def train_variant(
                 directory=directory,
                 on_step=on_step,
                 say=context.listener.say,
+                score=_scorer(context, data, settings),
             )
             try:
                 adapter = train(loaded, method, job)
@@ -110,6 +122,39 @@ def train_variant(
     return adapter
 
 
+def _scorer(
+    context: Context, data: Prepared, settings: TrainingSettings
+) -> Callable[[Loaded], Mapping[str, float]] | None:
+    """The mean scores of a model's answers to the first validation prompts; None for none.
+
+    They stand in the hash's order, so the first are a fair sample, and the same for every variant.
+    """
+    asked = data.splits.validation[: settings.eval_prompts]
+    if not asked:
+        return None
+    from tunesmith.evaluate.answer import ModelResponder, evaluate
+
+    task, wishes = context.task, context.recipe.evaluation
+    tokens = wishes.max_new_tokens or task.max_new_tokens
+
+    def score(model: Loaded) -> Mapping[str, float]:
+        responder = ModelResponder(
+            model,
+            task,
+            mode=decoding_of(context),
+            max_new_tokens=tokens,
+            batch_size=wishes.per_device_eval_batch_size,
+        )
+        answers = evaluate(asked, responder, task)
+        came = [answer.scores for answer in answers if answer.outcome is not Outcome.FAILED]
+        return {name: sum(s[name] for s in came) / len(came) for name in task.metrics if came}
+
+    return score
+
+
 def _step_note(step: TrainingStep) -> str:
     rate = step.tokens / max(step.seconds, 1e-9)
-    return f"loss {step.loss:.3f}, {rate:,.0f} tokens/s, {step.memory_bytes / 2**30:.1f} GiB"
+    note = f"loss {step.loss:.3f}, {rate:,.0f} tokens/s, {step.memory_bytes / 2**30:.1f} GiB"
+    for name, value in list((step.validation_scores or {}).items())[:2]:
+        note += f", {name} {100 * value:.0f}%"
+    return note

@@ -42,7 +42,7 @@ def make_plan(
     needed = _memory(settings, facts, checkpointing=checkpointing)
     return Plan(
         choices=tuple(
-            Choice(name, value, reasons.get(name, ""), origins.get(name, "default"))
+            Choice(name, value, reasons.get(name) or _meaning(name), origins.get(name, "default"))
             for name, value in values.items()
         ),
         steps=steps,
@@ -51,6 +51,14 @@ def make_plan(
         cost_usd=None,
         fits=needed < facts.hardware.device_memory,
     )
+
+
+def _meaning(name: str) -> str:
+    """What a setting is, where nothing more is to be said of its value."""
+    described = (TrainingSettings.model_fields[name].description or name).rstrip(".")
+    if described.startswith("Adam"):  # a name
+        return described
+    return described[:1].lower() + described[1:]
 
 
 def _memory(settings: TrainingSettings, facts: Facts, *, checkpointing: bool) -> int:
@@ -91,7 +99,8 @@ def _reasons(settings: TrainingSettings, facts: Facts) -> dict[str, str]:
         "gradient_accumulation_steps": f"{size} examples an optimizer step",
         "max_length": f"the longest of {data.examples} examples has {data.length_max} tokens, "
         f"99 in 100 at most {data.length_p99}",
-        "packing": "examples of a step share a row without seeing one another; no padding",
+        "packing": "short examples are laid end to end in one row and none sees another: saves "
+        "the padding that would fill up the shorter ones",
     }
     if settings.optim in EIGHT_BIT and facts.hardware.device != "cuda":
         reasons["optim"] = "no NVIDIA GPU here: adamw_torch stands in for it"

@@ -1,10 +1,18 @@
 """Examples side by side: those a tuned model fixed, those it broke, those nobody gets right.
 
-Chosen by rule and never by taste: the largest change of the score first, then the shortest prompt.
+Chosen by rule and never by taste: the largest change of the score first, then the shortest prompt;
+and after each, first those that are least like the ones shown already (by slice and label, then by
+the words of the prompt), so that four cases are not one case four times.
+
+A score of right and wrong sorts examples into fixed, broken and wrong both times. Any other score
+says only that it rose, fell or stayed: whether an answer is right is told beside it, by exact match
+where the task has it, else by full marks.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +21,9 @@ from tunesmith.report import figures
 from tunesmith.report.facts import BASELINE, Facts
 
 Draw = Callable[[str], str | None]
-HALF = 0.5  # a score below it counts as wrong when examples are sorted
+EXACT = "exact"
+FULL_MARKS = 1.0 - 1e-9
+ALIKE = 0.5  # share of words in common, from which on two prompts count as one kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +32,8 @@ class Reply:
 
     variant: str
     text: str
-    state: str  # "right", "partly", "wrong", "unparsed", "refused", "failed"
+    state: str  # "right", "wrong", "unparsed", "refused", "failed"; a CSS class
+    word: str  # the state as it is shown
     score: str
     drawing: str | None
 
@@ -59,6 +70,7 @@ class Cases:
     variant: str
     score: str
     groups: tuple[Group, ...]
+    right: str  # how many answers are exactly right, where the score does not say it; else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +102,86 @@ def cases(facts: Facts, draw: Draw | None, *, each: int) -> Cases | None:
     ]
     if not pairs:
         return None
-    won, lost = ("Fixed", "Broken") if score in facts.shares else ("Improved", "Worsened")
-    kinds = (
-        (won, f"{variant} does better than the untuned model", _won(pairs)),
-        (lost, f"{variant} does worse than the untuned model", _lost(pairs)),
-        ("Wrong before and after", "Neither gets it right", _both_wrong(pairs)),
-    )
+    share = score in facts.shares
     shown = [BASELINE, *facts.trained]
     groups = tuple(
         Group(
             title,
             note,
             len(found),
-            tuple(_case(facts, pair, shown, score, draw) for pair in found[:each]),
+            tuple(_case(facts, pair, shown, score, draw) for pair in _spread(facts, found, each)),
         )
-        for title, note, found in kinds
+        for title, note, found in _kinds(pairs, variant, score, share=share)
     )
-    return Cases(variant, score, groups)
+    return Cases(variant, score, groups, "" if share else _right(facts, shown, score))
+
+
+def _kinds(
+    pairs: Sequence[_Pair], variant: str, score: str, *, share: bool
+) -> tuple[tuple[str, str, list[_Pair]], ...]:
+    """Title, note and examples of each kind."""
+    won, lost = _won(pairs), _lost(pairs)
+    if share:
+        return (
+            ("Fixed", f"{variant} does better than the untuned model", won),
+            ("Broken", f"{variant} does worse than the untuned model", lost),
+            ("Wrong before and after", "Neither gets it right", _both_wrong(pairs)),
+        )
+    told = f"{score} of {variant}'s answer is"
+    return (
+        ("Score rose", f"{told} higher than that of the untuned model's", won),
+        ("Score fell", f"{told} lower than that of the untuned model's", lost),
+        ("Score stayed", f"{told} the same as that of the untuned model's", _stayed(pairs)),
+    )
+
+
+def _right(facts: Facts, variants: Sequence[str], score: str) -> str:
+    """How many answers of each are exactly right."""
+    parts = []
+    for variant in variants:
+        given = [a for a in facts.answers.get(variant, ()) if a.outcome is not Outcome.FAILED]
+        if given:
+            hits = sum(_is_right(answer, score) for answer in given)
+            parts.append(f"{hits:,} of {len(given):,} by {variant}")
+    return ", ".join(parts)
+
+
+def _is_right(answer: Answer, score: str) -> bool:
+    """Exact match where the task has it, else full marks."""
+    return answer.scores.get(EXACT, answer.scores.get(score, 0.0)) >= FULL_MARKS
+
+
+def _spread(facts: Facts, found: Sequence[_Pair], each: int) -> list[_Pair]:
+    """At most `each` of those found: at each turn one of the kind least shown, in their order."""
+    wishes = facts.experiment.resolved.get("evaluation") or {}
+    keys = tuple(wishes.get("slice_by") or ())
+    left = [(pair, _kind(pair.example, keys), _said(pair.example)) for pair in found]
+    parts: Counter[tuple[str, ...]] = Counter()
+    picked: list[_Pair] = []
+    words: list[frozenset[str]] = []
+    while left and len(picked) < each:
+        place = min(
+            range(len(left)),
+            key=lambda i: (parts[left[i][1]], sum(_alike(left[i][2], w) for w in words), i),
+        )
+        pair, kind, said = left.pop(place)
+        picked.append(pair)
+        parts[kind] += 1
+        words.append(said)
+    return picked
+
+
+def _kind(example: Example, keys: Sequence[str]) -> tuple[str, ...]:
+    return (example.label or "", *(example.meta.get(key, "") for key in keys))
+
+
+def _said(example: Example) -> frozenset[str]:
+    """The words of the last turn, which is what is asked."""
+    return frozenset(re.findall(r"\w+", example.messages[-1].content.lower()))
+
+
+def _alike(one: frozenset[str], two: frozenset[str]) -> bool:
+    return len(one & two) >= ALIKE * max(1, len(one | two))
 
 
 def _focus(facts: Facts) -> tuple[str | None, str | None]:
@@ -146,8 +221,13 @@ def _lost(pairs: Sequence[_Pair]) -> list[_Pair]:
 
 
 def _both_wrong(pairs: Sequence[_Pair]) -> list[_Pair]:
-    found = [pair for pair in pairs if max(pair.before, pair.after) < HALF]
-    return sorted(found, key=lambda p: (max(p.before, p.after), _length(p.example), p.example.id))
+    found = [pair for pair in pairs if max(pair.before, pair.after) < FULL_MARKS]
+    return sorted(found, key=lambda p: (_length(p.example), p.example.id))
+
+
+def _stayed(pairs: Sequence[_Pair]) -> list[_Pair]:
+    found = [pair for pair in pairs if pair.gain == 0]
+    return sorted(found, key=lambda p: (p.after, _length(p.example), p.example.id))
 
 
 def _case(
@@ -179,17 +259,19 @@ def _case(
 
 def _reply(variant: str, answer: Answer, score: str, share: bool, draw: Draw | None) -> Reply:
     value = answer.scores.get(score, 0.0)
-    if answer.outcome is not Outcome.SCORED:
-        state = answer.outcome.value
-    elif value >= 1.0 - 1e-9:
-        state = "right"
+    right = _is_right(answer, score) if not share else value >= FULL_MARKS
+    if answer.outcome is not Outcome.SCORED and not right:
+        state = word = answer.outcome.value
+    elif right:
+        state, word = "right", "right" if share else "exactly right"
     else:
-        state = "partly" if value >= HALF else "wrong"
+        state, word = "wrong", "wrong" if share else "not exactly right"
     return Reply(
         variant=variant,
         text=answer.response,
         state=state,
-        score="" if share else figures.number(value),
+        word=word,
+        score="" if share else f"{score} {figures.number(value)}",
         drawing=_draw(draw, answer.response),
     )
 

@@ -14,6 +14,7 @@ from tunesmith.report.facts import ALL, WITHOUT_TWINS, Facts
 
 OF_A_CLASS = ": "  # "recall: full"
 MOST_LABELS = 15  # a confusion matrix of more classes is no longer read
+MOST_SCORES = 4  # of the answers along the way, the headline first
 MOST_POINTS = 1500  # of a curve; more cannot be told apart on a screen
 
 
@@ -49,7 +50,7 @@ def scores(facts: Facts) -> Grid:
     }
     return Grid(
         f"Scores of every variant with their {facts.level} intervals",
-        (*map(_words, names), "examples"),
+        (*names, "examples"),
         tuple(
             (name, kind, (*cells, Cell(figures.integer(sizes[name]))))
             for name, kind, cells in _rows(facts, [(m, ALL, m in facts.shares) for m in names])
@@ -130,9 +131,7 @@ def slices(facts: Facts) -> list[Grid]:
         key, mark, _ = name.partition("=")
         kinds.setdefault(key if mark else "", []).append(name)
     return [
-        _by_slice(
-            facts, metric, parts, f"{_words(metric)} by {_words(key) or 'part of the test set'}"
-        )
+        _by_slice(facts, metric, parts, f"{metric} by {_words(key) or 'part of the test set'}")
         for key, parts in kinds.items()
     ]
 
@@ -146,7 +145,7 @@ def twins(facts: Facts) -> Grid | None:
         facts,
         metric,
         [ALL, WITHOUT_TWINS],
-        f"{_words(metric)} on all rows, and on rows without a twin",
+        f"{metric} on all rows, and on rows without a twin",
     )
 
 
@@ -233,7 +232,7 @@ def tests(facts: Facts) -> Grid:
         share = c.metric in facts.shares
         where = "" if c.slice == ALL else f" · {c.slice}"
         cells = (
-            Cell(f"{_words(c.metric)}{where}"),
+            Cell(f"{c.metric}{where}"),
             Cell(figures.integer(c.n)),
             Cell(
                 figures.difference(c.difference, share),
@@ -247,7 +246,13 @@ def tests(facts: Facts) -> Grid:
         )
         rows.append((f"{c.b} against {c.a}", "", cells))
     heads = ("metric", "n", "difference", "test", "p", "p adjusted", "effect", "verdict")
-    return Grid("Every paired test, p values adjusted over the family by Holm", heads, tuple(rows))
+    return Grid(
+        "Every paired test, p values adjusted by Holm over its family: the first asks the primary"
+        " score of every trained model, the others are further scores and parts of the test set."
+        " A permutation test cannot give a p below one in its number of permutations",
+        heads,
+        tuple(rows),
+    )
 
 
 def gold(facts: Facts) -> Grid:
@@ -257,7 +262,7 @@ def gold(facts: Facts) -> Grid:
         ("score", "expected", "examples", "result", "where it fails"),
         tuple(
             (
-                _words(check.metric),
+                check.metric,
                 "",
                 (
                     Cell(figures.number(check.value)),
@@ -321,6 +326,28 @@ def curves(facts: Facts) -> list[dict[str, Any]]:
                 }
             )
     return traces
+
+
+def along_the_way(facts: Facts) -> Grid | None:
+    """Scores of the answers to a few validation prompts, step by step, where they were asked."""
+    rows: list[tuple[str, str, tuple[Cell, ...]]] = []
+    names: list[str] = []
+    for variant, steps in facts.training.items():
+        for step in steps:
+            if not (scores := step.validation_scores):
+                continue
+            names = names or sorted(scores, key=lambda name: name != facts.primary)[:MOST_SCORES]
+            cells = [
+                Cell(figures.score(scores[n], share=True)) if n in scores else EMPTY for n in names
+            ]
+            loss = EMPTY
+            if step.validation_loss is not None:
+                loss = Cell(figures.number(step.validation_loss))
+            rows.append((f"{variant}, step {figures.integer(step.step)}", "", (*cells, loss)))
+    if not rows:
+        return None
+    heads = (*names, "validation loss")
+    return Grid("Answers to a few validation prompts while it learned", heads, tuple(rows))
 
 
 def _thin(steps: Sequence[TrainingStep]) -> Iterable[TrainingStep]:

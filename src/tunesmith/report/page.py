@@ -60,7 +60,6 @@ def page(facts: Facts, sentence: Sentence, draw: Draw | None = None) -> str:
     environment.filters.update(
         integer=figures.integer,
         duration=figures.duration,
-        words=lambda name: name.replace("_", " "),
     )
     return environment.get_template("report.html.j2").render(_content(facts, sentence, draw))
 
@@ -87,6 +86,7 @@ def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, A
         "gold": evidence.gold(facts),
         "costs": evidence.costs(facts),
         "curves": curves,
+        "along": evidence.along_the_way(facts),
         "cases": cases(facts, draw, each=int(wishes.get("examples", EXAMPLES))),
         "data": background.data(facts),
         "settings": background.settings(facts.plans),

@@ -106,6 +106,7 @@ def summary(store: Store, run_id: str, *, report: Path | None = None) -> dict[st
                 "effect": finite(c.effect),
                 "verdict": c.verdict.value,
                 "detectable": finite(c.detectable),
+                "caveats": list(c.caveats),
             }
             for c in facts.comparisons
             if c.slice == ALL

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tunesmith.records import Comparison, Verdict
 from tunesmith.report import figures
+from tunesmith.report.cases import EXACT
 from tunesmith.report.facts import ALL, BASELINE, Facts
 
 Sentence = Callable[[Comparison], str]
@@ -87,12 +88,16 @@ def _headline(facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, str
         return "Nothing was compared yet.", "This run holds no comparison with the untuned model."
     better = [c.b for c in comparisons if c.verdict is Verdict.BETTER]
     worse = [c.b for c in comparisons if c.verdict is Verdict.WORSE]
-    metric = comparisons[0].metric.replace("_", " ")
+    metric = comparisons[0].metric
     test = f"{figures.integer(comparisons[0].n)} test examples, scored by “{metric}”"
     short = _shortfall(facts, comparisons) if better else ""
+    apart = _apart(facts, _best(comparisons)) if better else ""
     if better and worse:
         headline = f"Mixed: {_list(better)} got better, {_list(worse)} got worse"
         headline += f"; {short}." if short else "."
+    elif apart:
+        who = "" if len(better) == len(comparisons) else f"{_list(better)}: "
+        headline = f"{who}Better by {metric}, but {apart}" + (f"; {short}." if short else ".")
     elif short and len(better) == len(comparisons):
         headline = f"Better than the untuned model, but {short}."
     elif short:
@@ -113,6 +118,26 @@ def _headline(facts: Facts, comparisons: Sequence[Comparison]) -> tuple[str, str
     else:
         headline = f"There is no evidence that it got better: {_unseen(facts, comparisons)}."
     return headline, f"The untuned model and each tuned one answered the same {test}."
+
+
+def _apart(facts: Facts, best: Comparison) -> str:
+    """What the share of exactly right answers says against a better score; "": nothing.
+
+    The other scores' say stands in the caveats; this one decides whether there is a yes at all.
+    """
+    if best.metric in facts.shares:  # it is itself a share of right answers
+        return ""
+    for c in facts.comparisons:
+        if (c.a, c.b, c.metric, c.slice) != (best.a, best.b, EXACT, ALL):
+            continue
+        if c.verdict is Verdict.BETTER:
+            return ""
+        said = "worse" if c.verdict is Verdict.WORSE else "not shown to be"
+        return (
+            f"{said} by exact match ({figures.score(c.value_b, True)} of {c.b}'s answers are"
+            " exactly right)"
+        )
+    return ""
 
 
 def _best(comparisons: Sequence[Comparison]) -> Comparison:
@@ -243,8 +268,7 @@ def _not_beaten(facts: Facts, c: Comparison) -> str:
     """A baseline without a model that a tuned model was not shown to beat."""
     share = c.metric in facts.shares
     values = (
-        f"{c.metric.replace('_', ' ')} {figures.score(c.value_b, share)} against"
-        f" {figures.score(c.value_a, share)}"
+        f"{c.metric} {figures.score(c.value_b, share)} against {figures.score(c.value_a, share)}"
     )
     if c.verdict is Verdict.WORSE:
         return f"{c.b} is worse than {c.a}, which needs no model: {values}."
@@ -311,7 +335,7 @@ def _forest(facts: Facts, metric: str) -> Forest:
     ticks = [low + i * step for i in range(round((high - low) / step) + 1)]
     return Forest(
         metric=metric,
-        unit="percentage points" if share else "difference of scores",
+        unit="percentage points" if share else "difference of scores, on a scale of 0 to 1",
         zero=at(0.0),
         ticks=tuple((at(tick / unit), figures.signed(tick, digits)) for tick in ticks),
         rows=tuple(

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-REVISION = "first_schema"
+REVISION = "validation_scores"
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -275,6 +275,7 @@ class TrainingRow(Table):
     seconds: Mapped[float] = mapped_column(nullable=True)
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
     validation_loss: Mapped[float | None] = mapped_column(Double)
+    validation_scores: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class ExampleRow(Table):
@@ -394,3 +395,38 @@ class ArtefactRow(Table):
     directory: Mapped[str]
     manifest: Mapped[dict[str, Any]]
     reused: Mapped[bool]
+
+
+class CallRow(Table):
+    """A call of a language model, kept by its content (`key`); it belongs to no run."""
+
+    __tablename__ = "llm_calls"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(Key, index=True)
+    job: Mapped[str] = mapped_column(Key, index=True)
+    endpoint: Mapped[str] = mapped_column(Key)
+    model: Mapped[str] = mapped_column(Key)
+    request: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))  # sent, answered
+    text: Mapped[str]
+    stop_reason: Mapped[str] = mapped_column(String(16))
+    served_model: Mapped[str] = mapped_column(Key)
+    tokens_in: Mapped[int] = mapped_column(BigInteger)
+    tokens_out: Mapped[int] = mapped_column(BigInteger)
+    cost_usd: Mapped[float]  # of a call without an answer: the most that it can have cost
+    seconds: Mapped[float]
+    sent: Mapped[datetime]
+
+
+class DataVersionRow(Table):
+    """A frozen data set, known by the hash of its content; it belongs to no run."""
+
+    __tablename__ = "data_versions"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(Key, index=True)
+    created: Mapped[datetime]
+    parts: Mapped[dict[str, Any]]
+    sources: Mapped[dict[str, Any]]
+    directory: Mapped[str]

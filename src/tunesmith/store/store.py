@@ -6,8 +6,9 @@
         store.finish_run(run.id, Status.DONE)
 
 The questions are written down by subject: `runs`, `inputs` (data and plans), `variants` (and their
-training), `answers`, `judgements`. Every method is one transaction, may be called from any thread,
-and raises StoreError, naming the place, when the database cannot do it.
+training), `answers`, `judgements`, `calls` (of language models), `versions` (of data sets). Every
+method is one transaction, may be called from any thread, and raises StoreError, naming the place,
+when the database cannot do it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from types import TracebackType
 from typing import Self
 
 from tunesmith.store.answers import Answers
+from tunesmith.store.calls import Calls
 from tunesmith.store.database import connect
 from tunesmith.store.inputs import Inputs
 from tunesmith.store.judgements import Judgements
 from tunesmith.store.runs import Runs
 from tunesmith.store.variants import Variants
+from tunesmith.store.versions import Versions
 
 
-class Store(Runs, Inputs, Variants, Answers, Judgements):
+class Store(Runs, Inputs, Variants, Answers, Judgements, Calls, Versions):
     """The database of runs."""
 
     @classmethod

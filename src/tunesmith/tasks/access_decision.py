@@ -123,6 +123,18 @@ class AccessDecision(Task):
         return {"accuracy": float(parsed.label is not None and parsed.label == example.label)}
 
 
+def facts_of(example: Example) -> tuple[str, str]:
+    """The permissions and the request in the prompt of an example that `shape` made.
+
+    ValueError where it is no such prompt.
+    """
+    text = example.messages[-1].content.removeprefix(INSTRUCTIONS).removesuffix(INSTRUCTIONS)
+    head, mark, query = text.strip().partition("\n\nRequest:\n")
+    if not mark or not head.startswith("Permissions:\n"):
+        raise ValueError("no prompt of an access decision")
+    return head.removeprefix("Permissions:\n"), query
+
+
 def _as_text(row: Mapping[str, object], column: str) -> Mapping[str, object]:
     """The row, with an object in `column` (as JSON files hold it) written as JSON text."""
     value = row.get(column)

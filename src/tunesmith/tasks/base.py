@@ -15,7 +15,7 @@ import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -29,6 +29,7 @@ ENTRY_POINTS = "tunesmith.tasks"
 TASKS: Mapping[str, str] = {
     "access_decision": "tunesmith.tasks.access_decision:AccessDecision",
     "dot_graph": "tunesmith.tasks.dot_graph:DotGraph",
+    "question_answer": "tunesmith.tasks.question_answer:QuestionAnswer",
     "text": "tunesmith.tasks.text:Text",
 }
 
@@ -54,13 +55,15 @@ class Draft:
     """What a task makes of a row; whoever read the row adds `meta` and `place`.
 
     `raw_label` is the label as the row spells it, where the row has one: the label was repaired
-    if and only if it differs from `label`.
+    if and only if it differs from `label`. `meta` is what the task knows of the example that
+    reports may slice by; what the row itself says goes before it.
     """
 
     messages: tuple[Message, ...]
     target: str
     label: str | None = None
     raw_label: str | None = None
+    meta: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

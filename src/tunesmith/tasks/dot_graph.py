@@ -1,4 +1,4 @@
-"""Turn a description, or a state machine's source code, into a Graphviz DOT graph.
+"""Turn a description, or a state machine's source code, into a Graphviz DOT graph; or mend one.
 
 The rows are those of AnecDOT: input_text, input_code, output_dot, source. A graph that is valid is
 a beginning; a graph that is right has the same nodes and edges as the gold one, up to their order
@@ -30,7 +30,10 @@ class DotGraph(Task):
     """Text or code to DOT.
 
     `prompt` says what a row with both a description and code is asked by: `code` (with the
-    description above it), or `text` alone.
+    description above it), or `text` alone. A row of the kind `mended` holds a broken graph as its
+    input_code. Each example knows its `kind` (coded, described, mended) and, where its gold graph
+    can be parsed, of what type that is: `graph`, `clusters`, `edge_labels`; and its `origin`, what
+    the row calls its source, up to a slash.
     """
 
     name = "dot_graph"
@@ -68,12 +71,18 @@ class DotGraph(Task):
         text, code = _text(row, "input_text"), _text(row, "input_code")
         if text is None and code is None:
             raise RowError("neither input_text nor input_code")
-        if code is not None and (self.prompt == "code" or text is None):
+        if row.get("kind") == "mended":
+            kind, question = "mended", f"Mend this DOT graph.\n\n{code or text}"
+        elif code is not None and (self.prompt == "code" or text is None):
             about = f"{text}\n\n" if text is not None and text not in code else ""
-            question = f"Draw this code as a DOT graph.\n\n{about}{code}"
+            kind, question = "coded", f"Draw this code as a DOT graph.\n\n{about}{code}"
         else:
-            question = f"Draw this description as a DOT graph.\n\n{text}"
-        return Draft((Message("system", SYSTEM), Message("user", question)), target)
+            kind, question = "described", f"Draw this description as a DOT graph.\n\n{text}"
+        messages = (Message("system", SYSTEM), Message("user", question))
+        meta = {"kind": kind, **graph_type(target)}
+        if isinstance(origin := row.get("source"), str) and origin:
+            meta["origin"] = origin.partition("/")[0]
+        return Draft(messages, target, meta=meta)
 
     def parse(self, response: str) -> Parsed:
         """The graph in the answer; an answer without one cannot be read."""
@@ -113,6 +122,20 @@ class DotGraph(Task):
         if ours is None or gold is None:
             return scores
         return scores | graph_scores(compare_graphs(ours, gold))
+
+
+def graph_type(target: str) -> dict[str, str]:
+    """Of what type a gold graph is, for the slices of a report; "not parsed" where it is none."""
+    graph = _parsed(extract_graph(target) or target)
+    if graph is None:
+        return dict.fromkeys(("graph", "clusters", "edge_labels"), "not parsed")
+    clusters = any(part.name.lower().startswith("cluster") for part in graph.subgraphs)
+    labelled = any(edge.attributes.get("label", "").strip() for edge in graph.edges)
+    return {
+        "graph": "directed" if graph.directed else "undirected",
+        "clusters": "with clusters" if clusters else "without clusters",
+        "edge_labels": "with edge labels" if labelled else "without edge labels",
+    }
 
 
 def graph_scores(found: Similarity) -> dict[str, float]:

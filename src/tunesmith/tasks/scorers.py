@@ -116,6 +116,8 @@ _ALL = (
     Scorer("dot_graph", "nodes and edges are right", _one(dot_graph), True, many=dot_graph),
     Scorer("rouge_l", "ROUGE-L F1 against the reference", wording.rouge_l, binary=False),
     Scorer("bleu", "sentence BLEU against the reference", wording.bleu, binary=False),
+    Scorer("chrf", "chrF2 of characters against the reference", wording.chrf, binary=False),
+    Scorer("token_f1", "F1 of words against the reference", wording.token_f1, binary=False),
     Scorer("url_intact", "every link came through whole", wording.url_intact, binary=True),
     Scorer("refusal", "the response declines", refusal, binary=True, referenced=False),
 )

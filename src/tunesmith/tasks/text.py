@@ -1,14 +1,15 @@
 """Plain question and answer: instruction data of any of the usual shapes.
 
 Recognised by their columns: chat messages (OpenAI), ShareGPT conversations, Alpaca (instruction,
-input, output), instruction and response, prompt and completion, question and answer. The answer is
-always the last turn, and what stands before it is the prompt.
+input, output), instruction and response, prompt and completion (as text, or as turns the way TRL
+has them), question and answer. The answer is always the last turn, and what stands before it is the
+prompt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import ClassVar, cast
 
 from tunesmith.records import Example, Message, Outcome, Role
 from tunesmith.tasks import wording
@@ -43,7 +44,7 @@ class Text(Task):
 
     name = "text"
     description = "an answer in words to a question or an instruction"
-    metrics = ("rouge_l", "bleu", "exact")
+    metrics: ClassVar[tuple[str, ...]] = ("rouge_l", "bleu", "exact")
     primary = "rouge_l"
     max_new_tokens = 256
 
@@ -91,6 +92,11 @@ def _turns(row: Mapping[str, object]) -> list[Message]:
             if len(value) < 2:
                 raise RowError(f"{column} holds fewer than two turns")
             return [_turn(turn, column) for turn in value]
+    prompt, completion = row.get("prompt"), row.get("completion")
+    if isinstance(prompt, list | tuple) and isinstance(completion, list | tuple):
+        if not (prompt and completion):
+            raise RowError("prompt or completion holds no turn")
+        return [_turn(t, "prompt") for t in prompt] + [_turn(t, "completion") for t in completion]
     for question, contexts, answer in PAIRS:
         if question in row and answer in row:
             about = (_optional(row, context) for context in contexts)

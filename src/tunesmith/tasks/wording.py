@@ -1,20 +1,27 @@
-"""How like two texts are: exact match, ROUGE-L, BLEU, and whether links came through whole.
+"""How like two texts are: exact match, ROUGE-L, BLEU, chrF, token F1, and whether links are whole.
 
-ROUGE-L (Lin 2004) is Google's rouge-score, BLEU (Papineni et al. 2002) is sacrebleu's sentence
-BLEU: the figures are theirs, scaled to [0, 1]. Both libraries are imported when they are first
-needed.
+ROUGE-L (Lin 2004) is Google's rouge-score; BLEU (Papineni et al. 2002) and chrF (Popović 2015) are
+sacrebleu's sentence scores: the figures are theirs, scaled to [0, 1]. Token F1 is SQuAD's
+(Rajpurkar et al. 2016), but for numbers, which stay whole. The libraries are imported when they are
+first needed.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from functools import cache
 from typing import Any
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _URL = re.compile(r"""(?:https?://|www\.)[^\s<>"'`|\\^{}\[\]]+""", re.IGNORECASE)
 _CLOSING = ".,;:!?*_"
+# A number keeps its sign and its point: without them 0.5 and 05, -2 and 2 would be the same.
+_TOKEN = re.compile(r"(?<![\w.])-?\d+(?:[.,]\d+)*|\w+")
+_ARTICLES = frozenset({"a", "an", "the"})
+_CLAUSE = re.compile(r"[.:;,](?:\s|$)|\s[-–—]+\s|\n")
+_LEAD = re.compile(r"^\W*(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\W*[:=]?\s*", re.IGNORECASE)
 
 
 def exact(response: str, reference: str) -> float:
@@ -45,6 +52,49 @@ def bleu(response: str, reference: str) -> float:
     found = _bleu().sentence_score(response, [reference])
     # The geometric mean of four ones is 1 but for rounding.
     return min(1.0, round(float(found.score) / 100, 12))
+
+
+def chrf(response: str, reference: str) -> float:
+    """sacrebleu's sentence chrF2 (character n-grams up to 6, no words, effective order), in [0, 1].
+
+    It is kinder than BLEU to an answer in other forms of the same words.
+    """
+    if not response.strip() or not reference.strip():
+        return 0.0
+    found = _chrf().sentence_score(response, [reference])
+    return min(1.0, round(float(found.score) / 100, 12))
+
+
+def token_f1(response: str, reference: str) -> float:
+    """F1 of the tokens of both texts as multisets: lower case, no articles, no punctuation."""
+    ours, gold = tokens(response), tokens(reference)
+    if not ours or not gold:
+        return float(ours == gold)
+    both = (Counter(ours) & Counter(gold)).total()
+    return 2 * both / (len(ours) + len(gold))
+
+
+def same_answer(response: str, reference: str, *, closed: bool) -> float:
+    """1 if the response says what the reference says, up to case, articles and punctuation.
+
+    Of a `closed` question the answer may stand alone in the first clause, with an explanation
+    behind it and "Answer:" in front: "Yes, because ..." says yes. Anything else is held against the
+    reference as a whole.
+    """
+    wanted = tokens(reference)
+    if not wanted:
+        return float(not tokens(response))
+    said = [tokens(response)]
+    if closed:
+        bare = _LEAD.sub("", response.strip().strip("*`\"'"), count=1)
+        said += [tokens(bare), tokens(_CLAUSE.split(bare, maxsplit=1)[0])]
+    return float(wanted in said)
+
+
+def tokens(text: str) -> list[str]:
+    """Words and numbers in lower case, articles left out."""
+    found = _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+    return [word for word in found if word not in _ARTICLES]
 
 
 def url_intact(response: str, reference: str) -> float:
@@ -90,3 +140,10 @@ def _bleu() -> Any:
     from sacrebleu.metrics.bleu import BLEU
 
     return BLEU(effective_order=True)
+
+
+@cache
+def _chrf() -> Any:
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF(eps_smoothing=False)

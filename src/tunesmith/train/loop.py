@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import psutil
@@ -34,17 +32,19 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import set_seed
 
 from tunesmith.config import TrainingSettings
-from tunesmith.errors import ConfigError, DataError, Interrupted, TrainingError
+from tunesmith.errors import Interrupted, TrainingError
 from tunesmith.models.attention import can_pack, is_deterministic, packed_attention_on
 from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
 from tunesmith.records import Adapter, TrainingStep
 from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.batches import Batch, BatchBuilder, effective_batches
+from tunesmith.train.checks import check_trainable
 from tunesmith.train.fused import fused_adapters
 from tunesmith.train.loss import answer_loss, answer_nll
 from tunesmith.train.method import Method
 from tunesmith.train.optimizer import build_optimizer, build_scheduler
+from tunesmith.train.signals import stop_signals
 from tunesmith.train.workers import side_by_side, workers
 
 
@@ -53,7 +53,8 @@ class TrainingJob:
     """All that one training is asked to do.
 
     `name` is the variant's name and `directory` where checkpoints and the adapter go. `on_step`
-    gets every optimizer step, `say` lines for the person watching.
+    gets every optimizer step, `say` lines for the person watching. `score` is asked wherever the
+    validation loss is taken: given the model as it stands, it answers with scores by name.
     """
 
     name: str
@@ -64,6 +65,7 @@ class TrainingJob:
     directory: Path
     on_step: Callable[[TrainingStep], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
+    score: Callable[[Loaded], Mapping[str, float]] | None = None
     order: Sequence[Sequence[int]] | None = None  # the steps' examples, where the caller decides
 
 
@@ -114,7 +116,7 @@ def train(loaded: Loaded, method: Method, job: TrainingJob) -> Adapter:
     written), DataError where there is nothing to train on, StoreError where the disk takes no more.
     However it ends, the base is left as it was: another training may stand on it.
     """
-    _check(loaded, job)
+    check_trainable(loaded, job.train, job.name)
     total = len(job.order) if job.order is not None else count_steps(len(job.train), job.settings)
     set_seed(job.seed)
     model = method.attach(loaded.model, job.settings)
@@ -125,7 +127,7 @@ def train(loaded: Loaded, method: Method, job: TrainingJob) -> Adapter:
             job.say(note)
         scheduler = build_scheduler(optimizer, job.settings, total)
         run = _Run(loaded, model, method, job, optimizer, scheduler, total)
-        with run.ready(), _stop_signals() as stopped:
+        with run.ready(), stop_signals() as stopped:
             run.resume()
             run.steps(stopped)
         return run.finish(sum(p.numel() for p in trainable))
@@ -163,6 +165,7 @@ class _Run:
         if self.settings.packing is True and not packed:
             job.say(f"{loaded.name} cannot keep packed examples apart; padding instead")
         self.packed = packed
+        self.attention = model.get_base_model().config._attn_implementation
         plain = is_deterministic(model)  # with dropout, threads would race for the random numbers
         size = self.settings.per_device_train_batch_size
         self.at_once = side_by_side(self.device, size) if plain else 1
@@ -239,6 +242,7 @@ class _Run:
                     seconds=time.perf_counter() - began,
                     memory_bytes=self.memory(),
                     validation_loss=self.validate(number),
+                    validation_scores=self.score(number),
                 )
             )
             if stopped():
@@ -324,6 +328,23 @@ class _Run:
         self.model.train()
         return loss
 
+    def score(self, number: int) -> Mapping[str, float] | None:
+        """What the answers of the model as it stands are worth, where this step asks for it.
+
+        Packed attention knows no padding and no cache: answering takes the model's own.
+        """
+        if self.job.score is None or not self.validates_at(number):
+            return None
+        base = self.model.get_base_model()
+        training = base.config._attn_implementation
+        self.model.eval()
+        base.set_attn_implementation(self.attention)
+        try:
+            return self.job.score(replace(self.loaded, model=self.model))
+        finally:
+            base.set_attn_implementation(training)
+            self.model.train()
+
     def save(self) -> None:
         """Write a checkpoint of this moment."""
         from peft import get_peft_model_state_dict
@@ -377,35 +398,6 @@ class _Run:
         )
 
 
-def _check(loaded: Loaded, job: TrainingJob) -> None:
-    """Refuse by name what would train nothing, or something else than was meant."""
-    if loaded.dtype == torch.float16:
-        # Loss per answer token makes small gradients; below 6e-8 float16 knows nothing but zero.
-        raise ConfigError(
-            f"{job.name}: training in float16 is not offered: small gradients would become zero",
-            hint="set model.dtype to bfloat16, float32 or auto (with load_in_4bit, too); float16 "
-            "is for answering alone",
-        )
-    if not job.train:
-        raise DataError(
-            "there is nothing to train on: the training part is empty",
-            hint="see the rejected rows, or raise data.rows",
-        )
-    longest = max(len(e.ids) for e in job.train)
-    if longest > loaded.context:
-        raise DataError(
-            f"an example of {longest} tokens does not fit the {loaded.context} of {loaded.name}",
-            hint="lower training.max_length, so that over-long rows are set aside",
-        )
-    ends = loaded.renderer.stop_ids
-    unended = sum(1 for e in job.train if e.ids[-1] not in ends)
-    if unended:
-        raise DataError(
-            f"{unended} training examples do not end with the end-of-turn token",
-            hint="the model would not learn to stop; check the chat template",
-        )
-
-
 def _checkpointing(base: Any, verb: str) -> Callable[..., None]:
     """transformers' switch for gradient checkpointing, under today's name where it has it: the
     older one warns."""
@@ -421,25 +413,3 @@ def _detach(model: Any) -> None:
     base = model.unload()
     if hasattr(base, "peft_config"):
         del base.peft_config
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """SIGINT and SIGTERM ask the loop to stop at the end of its step, with a checkpoint."""
-    stopped = False
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        nonlocal stopped
-        if stopped:  # a second Ctrl-C means it
-            raise KeyboardInterrupt
-        stopped = True
-
-    try:
-        before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever owns it decides
-        before = {}
-    try:
-        yield lambda: stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -48,6 +48,8 @@ class Trackers:
         }
         if step.validation_loss is not None:
             values["eval/loss"] = step.validation_loss
+        for name, value in (step.validation_scores or {}).items():
+            values[f"eval/{name}"] = value
         for name, tracker in list(self._open.items()):
             try:
                 tracker.log(values, step=step.step)

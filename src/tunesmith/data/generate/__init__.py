@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+from tunesmith.data.generate.facts import fact_rows
 from tunesmith.data.generate.machines import machine_rows
 from tunesmith.errors import ConfigError
 
 Part = Literal["train", "test"]
 Row = dict[str, str | None]
 
-GENERATORS: dict[str, Callable[[int, int, Part], Iterator[Row]]] = {"machines": machine_rows}
+GENERATORS: dict[str, Callable[[int, int, Part], Iterator[Row]]] = {
+    "facts": fact_rows,
+    "machines": machine_rows,
+}
 
 __all__ = ["GENERATORS", "Part", "Row", "generate_rows"]
 

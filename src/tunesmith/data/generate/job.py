@@ -1,0 +1,164 @@
+"""A generation from its documents to its rows, and the folder that holds them.
+
+    rows.jsonl      the rows, in the order of the documents
+    dropped.jsonl   what was asked for and is not there: document, reasons
+    state.json      settings, counts, tokens, cost; replaced as a whole
+
+Nothing is appended: every answered call is in the store, so that a second run writes the same rows
+again from what it knows, without a call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tunesmith.config.generate import GenerationSettings, QuestionsSettings
+from tunesmith.data.collect.document import Document
+from tunesmith.data.collect.journal import read_documents
+from tunesmith.data.generate import paraphrase, questions
+from tunesmith.data.generate.runner import Harvest, Progress, Runner
+from tunesmith.data.generate.structured import Written
+from tunesmith.errors import DataError
+
+ROWS, DROPPED, STATE = "rows.jsonl", "dropped.jsonl", "state.json"
+Item = TypeVar("Item")
+Kept = TypeVar("Kept")
+Heard = Callable[[Progress, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What a generation gave. `asked` rows were wanted of `documents`; `stopped` is what ended it
+    early, if anything did."""
+
+    rows: tuple[Mapping[str, Any], ...]
+    dropped: tuple[Mapping[str, Any], ...]
+    asked: int
+    documents: int
+    done: int
+    refused: int
+    repaired: int
+    failed: int
+    stopped: BaseException | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every document was asked for."""
+        return self.stopped is None
+
+    def types(self) -> dict[str, int]:
+        """Rows of each question type, where they have one."""
+        return dict(Counter(str(row["type"]) for row in self.rows if "type" in row))
+
+
+def documents_of(file: Path, limit: int | None = None) -> list[Document]:
+    """The documents of a JSONL file, each id once; DataError naming the line that is none."""
+    documents: dict[str, Document] = {}
+    try:
+        for document in read_documents(file):
+            if limit is not None and len(documents) == limit:
+                break
+            documents.setdefault(document.id, document)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"cannot read the documents in {file}: {error}",
+            hint="name a collection, or a file that `tunesmith data collect` wrote",
+        ) from error
+    if not documents:
+        raise DataError(f"{file} holds no document", hint="collect some first")
+    return list(documents.values())
+
+
+def produce(
+    documents: Sequence[Document],
+    settings: GenerationSettings,
+    runner: Runner,
+    heard: Heard = lambda progress, rows: None,
+) -> Product:
+    """Ask for every document; what went wrong with some is told beside what the others gave."""
+    if isinstance(settings, QuestionsSettings):
+        assigned = questions.assign(documents, settings)
+        return _gathered(
+            _harvest(
+                assigned, lambda item: questions.write(item, settings, runner.ask), runner, heard
+            ),
+            [item.document for item in assigned],
+            settings.per_document,
+            lambda i, written: questions.rows(assigned[i], written, settings),
+        )
+    askable = paraphrase.askable(documents)
+    if not askable:
+        raise DataError(
+            "no document has a question and an answer: there is nothing to paraphrase",
+            hint="paraphrase takes documents with answers, as those of stack_exchange",
+        )
+    return _gathered(
+        _harvest(askable, lambda item: paraphrase.write(item, settings, runner.ask), runner, heard),
+        askable,
+        settings.per_document,
+        lambda i, written: paraphrase.rows(askable[i], written, settings),
+    )
+
+
+def _harvest(
+    items: Sequence[Item], write: Callable[[Item], Written[Kept]], runner: Runner, heard: Heard
+) -> Harvest[Written[Kept]]:
+    made = 0
+    counting = threading.Lock()
+
+    def work(item: Item) -> Written[Kept]:
+        nonlocal made
+        written = write(item)
+        with counting:
+            made += len(written.kept)
+        return written
+
+    return runner.each(items, work, lambda progress: heard(progress, made))
+
+
+def _gathered(
+    harvest: Harvest[Written[Kept]],
+    documents: Sequence[Document],
+    each: int,
+    rows: Callable[[int, Written[Kept]], list[dict[str, Any]]],
+) -> Product:
+    results = sorted(harvest.results.items())
+    lacking = {i: written.dropped for i, written in results if written.dropped}
+    lacking |= {i: (reason,) for i, reason in harvest.failures.items()}
+    return Product(
+        rows=tuple(row for i, written in results for row in rows(i, written)),
+        dropped=tuple(
+            {"document": documents[i].id, "reasons": list(lacking[i])} for i in sorted(lacking)
+        ),
+        asked=each * len(documents),
+        documents=len(documents),
+        done=len(results),
+        refused=sum(written.refused for _, written in results),
+        repaired=sum(written.repaired for _, written in results),
+        failed=len(harvest.failures),
+        stopped=harvest.stopped,
+    )
+
+
+def write_product(folder: Path, product: Product, state: Mapping[str, Any]) -> None:
+    """Put the rows, what was dropped, and the state into the folder, each file as a whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _replace(folder / ROWS, (json.dumps(row, ensure_ascii=False) for row in product.rows))
+    _replace(folder / DROPPED, (json.dumps(row, ensure_ascii=False) for row in product.dropped))
+    _replace(folder / STATE, [json.dumps(state, ensure_ascii=False, indent=2)])
+
+
+def _replace(file: Path, lines: Iterable[str]) -> None:
+    beside = file.with_name(f"{file.name}.partial")
+    with beside.open("w", encoding="utf-8") as stream:
+        stream.writelines(f"{line}\n" for line in lines)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(file)

@@ -1,0 +1,34 @@
+"""From what a recipe says of an endpoint to one that can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tunesmith.config.generate import EndpointSettings
+from tunesmith.data.generate.endpoint import Completion, Endpoint, Local, Request
+from tunesmith.errors import ConfigError
+
+
+def open_endpoint(
+    settings: EndpointSettings, *, local: Callable[[Request], Completion] | None = None
+) -> Endpoint:
+    """The endpoint that a recipe names; ConfigError where its library or its key is missing."""
+    if settings.kind == "local":
+        if local is None:
+            raise ConfigError(
+                "a local endpoint needs a model that was loaded for it",
+                hint="call it through `tunesmith data generate`",
+            )
+        return Local(settings.model, local)
+    try:
+        if settings.kind == "openai":
+            from tunesmith.data.generate.openai_endpoint import OpenAI
+
+            return OpenAI(settings)
+        from tunesmith.data.generate.anthropic_endpoint import Anthropic
+
+        return Anthropic(settings)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the library {error.name!r} is not installed", hint="pip install 'tunesmith[llm]'"
+        ) from error

@@ -1,0 +1,59 @@
+"""`tunesmith data prepare`: what a recipe asks of the quality of its data, applied and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.errors import DataError
+
+if TYPE_CHECKING:
+    from tunesmith.config import Resolved
+    from tunesmith.config.quality import QualitySettings
+    from tunesmith.data.clean import Cleaned
+    from tunesmith.pipeline.context import Listener
+
+FACTS = "prepared.json"
+
+
+def prepare_recipe(
+    resolved: Resolved, *, home: Path, to: Path, listener: Listener | None = None
+) -> dict[str, Any]:
+    """Apply `data.quality` of a recipe to its sources; returns what `prepared.json` holds."""
+    from tunesmith.data.clean import clean
+    from tunesmith.pipeline.datasets import desk_of
+    from tunesmith.pipeline.preparing import public_tests, sources_of
+
+    desk = desk_of(resolved, home, listener)
+    cleaned = clean(sources_of(desk), desk.task)
+    return _write(cleaned, resolved.recipe.data.quality, public_tests(desk), to)
+
+
+def prepare_files(
+    paths: Sequence[str],
+    *,
+    task: str | None,
+    fields: Mapping[str, str],
+    settings: QualitySettings,
+    to: Path,
+) -> dict[str, Any]:
+    """Apply settings to files; the task is told from their columns where none is named."""
+    from tunesmith.data.check import open_files, test_texts
+
+    cleaned, _ = open_files(paths, task=task, fields=fields)
+    tests = test_texts(settings.against_tests) if settings.enabled else {}
+    return _write(cleaned, settings, tests, to)
+
+
+def _write(
+    cleaned: Cleaned, settings: QualitySettings, tests: Mapping[str, Sequence[str]], to: Path
+) -> dict[str, Any]:
+    from tunesmith.data.prepare import apply, write_prepared
+
+    if to.exists() and any(to.iterdir()) and not (to / FACTS).is_file():
+        raise DataError(
+            f"{to} holds something else, and nothing was written",
+            hint="name a new folder with --out",
+        )
+    return write_prepared(to, cleaned, apply(cleaned.examples, settings, tests=tests), settings)

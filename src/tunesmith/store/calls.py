@@ -1,0 +1,169 @@
+"""Calls of language models: each is kept by its content, so that nothing is paid for twice.
+
+A call is written down before it is sent, with the most that it can cost, and again when its answer
+is there. So a process that is killed loses at most the answers it was waiting for, and what those
+may have cost still counts against the job's budget.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import case, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from tunesmith.store.database import Database
+from tunesmith.store.schema import CallRow
+
+SENT, ANSWERED = "sent", "answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An answered call; `cost_usd` is what it cost when it was made."""
+
+    key: str
+    job: str
+    text: str
+    stop_reason: str
+    served_model: str
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobCost:
+    """What a job has cost so far, in USD: answered calls, and at worst those without an answer."""
+
+    answered: int
+    spent_usd: float
+    unanswered: int
+    unsure_usd: float
+
+
+class Calls(Database):
+    """Questions about calls of language models."""
+
+    def open_call(
+        self,
+        key: str,
+        *,
+        job: str,
+        endpoint: str,
+        model: str,
+        request: Mapping[str, Any],
+        worst_usd: float,
+    ) -> int:
+        """Write a call down before it is sent; the number under which it is closed or dropped."""
+        row = CallRow(
+            key=key,
+            job=job,
+            endpoint=endpoint,
+            model=model[:128],
+            request=dict(request),
+            state=SENT,
+            text="",
+            stop_reason="",
+            served_model="",
+            tokens_in=0,
+            tokens_out=0,
+            cost_usd=worst_usd,
+            seconds=0.0,
+            sent=datetime.now(UTC),
+        )
+
+        def change(session: Session) -> int:
+            session.add(row)
+            session.flush()
+            return row.id
+
+        return self._write(change)
+
+    def close_call(
+        self,
+        number: int,
+        *,
+        text: str,
+        stop_reason: str,
+        served_model: str,
+        tokens_in: int,
+        tokens_out: int,
+        cost_usd: float,
+        seconds: float,
+    ) -> None:
+        """Keep the answer to a call, and what it cost instead of what it might have."""
+        statement = (
+            update(CallRow)
+            .where(CallRow.id == number)
+            .values(
+                state=ANSWERED,
+                text=text,
+                stop_reason=stop_reason,
+                served_model=served_model[:128],
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
+                cost_usd=cost_usd,
+                seconds=seconds,
+            )
+        )
+        self._write(lambda session: session.execute(statement) and None)
+
+    def drop_call(self, number: int) -> None:
+        """Forget a call that the endpoint refused: it cost nothing."""
+        statement = delete(CallRow).where(CallRow.id == number, CallRow.state == SENT)
+        self._write(lambda session: session.execute(statement) and None)
+
+    def answered_call(self, key: str) -> Call | None:
+        """The first answer to a call of this content, whichever job made it; None: not yet made."""
+        statement = (
+            select(CallRow)
+            .where(CallRow.key == key, CallRow.state == ANSWERED)
+            .order_by(CallRow.id)
+            .limit(1)
+        )
+
+        def question(session: Session) -> Call | None:
+            row = session.scalars(statement).first()
+            return None if row is None else _call(row)
+
+        return self._read(question)
+
+    def job_cost(self, job: str) -> JobCost:
+        """What a job has cost in all of its sittings."""
+        answered = CallRow.state == ANSWERED
+        statement = select(
+            func.sum(case((answered, 1), else_=0)),
+            func.sum(case((answered, CallRow.cost_usd), else_=0.0)),
+            func.sum(case((answered, 0), else_=1)),
+            func.sum(case((answered, 0.0), else_=CallRow.cost_usd)),
+        ).where(CallRow.job == job)
+
+        def question(session: Session) -> JobCost:
+            calls, spent, lost, unsure = session.execute(statement).one()
+            return JobCost(int(calls or 0), _sum(spent), int(lost or 0), _sum(unsure))
+
+        return self._read(question)
+
+
+def _sum(value: float | None) -> float:
+    return 0.0 if value is None or math.isnan(value) else float(value)
+
+
+def _call(row: CallRow) -> Call:
+    return Call(
+        key=row.key,
+        job=row.job,
+        text=row.text,
+        stop_reason=row.stop_reason,
+        served_model=row.served_model,
+        tokens_in=row.tokens_in,
+        tokens_out=row.tokens_out,
+        cost_usd=row.cost_usd,
+        seconds=row.seconds,
+    )

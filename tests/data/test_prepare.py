@@ -1,0 +1,108 @@
+"""Preparing: what was asked for and nothing else, with a reason for every row that goes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from data.quality.examples import example
+from tunesmith.config.quality import QualitySettings
+from tunesmith.data.check import open_files
+from tunesmith.data.prepare import apply, write_prepared
+from tunesmith.errors import DataError
+
+LONG = "A sentence that is long enough to be kept by a least of fifty characters."
+TOLD = "Alphabet soup is cooked from letters, water and a little salt, said the cook to the guest"
+ROWS = [
+    example("Who is there?", LONG, "r:1"),
+    example("What is it?", "Short.", "r:2"),
+    example(f"{TOLD}.", LONG, "r:3"),
+    example(f"{TOLD}!!", LONG, "r:4"),
+    example("Who may I ask?", f"{LONG} Write to jane.doe@memphis-college.edu.", "r:5"),
+    example("A test", "Short.", "r:6", meta={"role": "test"}),
+]
+
+
+def places(settings: QualitySettings) -> list[str]:
+    return [e.place for e in apply(ROWS, settings).examples]
+
+
+def test_nothing_is_changed_that_was_not_asked_for() -> None:
+    applied = apply(ROWS, QualitySettings())
+    assert applied.examples == tuple(ROWS)
+    assert not applied.dropped
+    assert applied.findings() == ()
+
+
+def test_thresholds_drop_and_the_test_set_stays_whole() -> None:
+    settings = QualitySettings(min_characters=50, max_near_duplicates_per_cluster=1)
+    applied = apply(ROWS, settings)
+    assert [e.place for e in applied.examples] == ["r:1", "r:3", "r:5", "r:6"]
+    reasons = {r.place: r.reason for r in applied.dropped}
+    assert reasons == {"r:2": "too_short: 6 characters", "r:4": "near_duplicates: like r:3"}
+    assert applied.reasons == {"too_short": 1, "near_duplicates": 1}
+    assert len(applied.examples) + len(applied.dropped) == len(ROWS)
+
+
+def test_the_switch_for_an_ablation() -> None:
+    assert len(places(QualitySettings(min_characters=50, enabled=False))) == len(ROWS)
+    assert len(places(QualitySettings(min_characters=50, actions={"too_short": "keep"}))) == 6
+
+
+def test_a_cluster_keeps_a_row_though_its_first_has_a_fault() -> None:
+    rows = [example(f"{TOLD}.", "x", "r:1"), example(f"{TOLD}!", LONG, "r:2")]
+    settings = QualitySettings(min_characters=50, max_near_duplicates_per_cluster=1)
+    assert [e.place for e in apply(rows, settings).examples] == ["r:2"]
+
+
+def test_masks_and_fails() -> None:
+    applied = apply(ROWS, QualitySettings(actions={"personal_data": "mask"}))
+    assert applied.masked == ("r:5",)
+    assert applied.examples[4].target == f"{LONG} Write to [email]."
+    assert applied.examples[:4] == tuple(ROWS[:4])
+    with pytest.raises(DataError, match=r"personal_data is fail: 1 rows.*r:5") as caught:
+        apply(ROWS, QualitySettings(actions={"personal_data": "fail"}))
+    assert "jane" not in str(caught.value)
+
+
+def test_dropped_rows_are_written_masked() -> None:
+    applied = apply(ROWS, QualitySettings(actions={"personal_data": "drop"}))
+    (gone,) = applied.dropped
+    assert gone.reason == "personal_data: email x1"
+    assert "jane" not in json.dumps(dict(gone.row))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"actions": {"refusal": "drop"}},
+        {"actions": {"refusals": "mask"}},
+        {"min_characters": 0},
+        {"min_characters": 9, "max_characters": 8},
+        {"unknown": 1},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        QualitySettings.model_validate(wrong)
+
+
+def test_rows_are_written_as_they_stood(tmp_path: Path) -> None:
+    file = tmp_path / "qa.jsonl"
+    rows = [
+        {"question": f"Question {i}?", "answer": LONG if i % 2 else "No.", "extra": [i, None]}
+        for i in range(6)
+    ]
+    rows[3]["extra"] = ["call (901) 678-2169"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + "not json\n", "utf-8")
+    settings = QualitySettings(min_characters=50)
+    cleaned, _ = open_files([file])
+    facts = write_prepared(tmp_path / "out", cleaned, apply(cleaned.examples, settings), settings)
+    kept = (tmp_path / "out/kept/qa.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in kept] == rows[1::2]
+    dropped = [json.loads(x) for x in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
+    assert [d["place"] for d in dropped] == ["qa.jsonl:7", "qa.jsonl:1", "qa.jsonl:3", "qa.jsonl:5"]
+    assert (facts["rows"], facts["kept"], facts["dropped"], facts["unusable"]) == (7, 3, 3, 1)
