@@ -236,3 +236,17 @@ def test_the_report_of_a_recipe_and_of_files(folder: Path, frozen: dict[str, Any
     refused = typed(folder, "report", str(folder / "faq.yaml"), files[0], "--out", str(page_at))
     assert refused.exit_code == 2
     assert "a report of its own" in refused.stderr
+
+
+def test_the_report_hides_what_is_private(folder: Path) -> None:
+    rows = [
+        {"instruction": f"How do I reach person {i}?", "response": f"Write to ann{i}@posteo.net."}
+        for i in range(8)
+    ]
+    file, page_at = folder / "people.jsonl", folder / "people.html"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    told(folder, "report", str(file), "--out", str(page_at))
+    html = page_at.read_text("utf-8")
+    assert "How do I reach person" in html
+    assert "[email" in html
+    assert "@posteo.net" not in html

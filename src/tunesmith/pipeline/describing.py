@@ -112,13 +112,15 @@ def _spread(every: Sequence[Slot], number: int) -> list[Slot]:
 
 
 def _shown(it: Seen) -> Shown:
+    """An example for the page, which people hand on: what is private is hidden in it."""
+    from tunesmith.data.quality.mask import masked
     from tunesmith.report.data_page import Shown
 
     told = [it.part, it.example.meta.get("source", ""), it.example.label or ""]
     return Shown(
         title=it.example.place or it.example.id,
         note=" · ".join(filter(None, told)),
-        pieces=tuple((piece.kind, piece.text) for piece in it.pieces),
+        pieces=tuple((piece.kind, masked(piece.text)) for piece in it.pieces),
         tokens=it.tokens,
         supervised=it.supervised,
     )
