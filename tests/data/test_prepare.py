@@ -106,3 +106,41 @@ def test_rows_are_written_as_they_stood(tmp_path: Path) -> None:
     dropped = [json.loads(x) for x in (tmp_path / "out/dropped.jsonl").read_text().splitlines()]
     assert [d["place"] for d in dropped] == ["qa.jsonl:7", "qa.jsonl:1", "qa.jsonl:3", "qa.jsonl:5"]
     assert (facts["rows"], facts["kept"], facts["dropped"], facts["unusable"]) == (7, 3, 3, 1)
+
+
+def prepare(files: list[Path], out: Path) -> dict[str, object]:
+    settings = QualitySettings(min_characters=50)
+    cleaned, _ = open_files(files)
+    return write_prepared(out, cleaned, apply(cleaned.examples, settings), settings)
+
+
+def questions(file: Path, count: int) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"question": f"Question {file} {i}?", "answer": LONG} for i in range(count)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+def test_sources_of_one_name_have_a_file_each(tmp_path: Path) -> None:
+    files = [questions(tmp_path / name / "train.jsonl", 3) for name in ("a", "b")]
+    facts = prepare(files, tmp_path / "out")
+    lines = [file.read_text("utf-8").count("\n") for file in (tmp_path / "out/kept").iterdir()]
+    assert lines == [3, 3]
+    assert facts["kept"] == 6
+
+
+def test_an_input_is_never_replaced_by_what_is_made_of_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare([questions(tmp_path / "train.jsonl", 3)], out)
+    kept = out / "kept" / "train.jsonl"
+    before = kept.read_bytes()
+    with pytest.raises(DataError, match="is to be replaced; nothing was written"):
+        prepare([kept], out)
+    assert kept.read_bytes() == before
+
+
+def test_what_an_earlier_preparation_left_is_replaced_whole(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        prepare([questions(tmp_path / f"{name}.jsonl", 3)], tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out/kept").iterdir()] == ["new.jsonl"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new.jsonl", "old.jsonl", "out"]

@@ -186,6 +186,9 @@ def test_meta_comes_from_the_source_and_from_the_row() -> None:
         "licence": "MIT",
         "role": "test",
     }
+    own = shaped({**row, "licence": "CC-BY-SA-3.0", "author": "Ann"}, licence="MIT").example
+    assert own is not None
+    assert (own.meta["licence"], own.meta["author"]) == ("CC-BY-SA-3.0", "Ann")
     # A row's own column never makes it a test row.
     plain = shaped({**row, "metadata": {"role": "test"}}).example
     assert plain is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -45,7 +46,12 @@ class CollectorSettings(BaseModel):
 
     def wishes(self) -> dict[str, Any]:
         """What decides which documents come out, as plain values."""
-        return {k: v for k, v in self.model_dump(mode="json").items() if k not in self.MANNERS}
+        asked = {k: v for k, v in self.model_dump(mode="json").items() if k not in self.MANNERS}
+        if "paths" in asked:  # the same words mean other files in another folder
+            asked["paths"] = [str(Path(path).expanduser().absolute()) for path in asked["paths"]]
+        if "path" in asked and Path(asked["path"]).exists():
+            asked["path"] = str(Path(asked["path"]).absolute())
+        return asked
 
 
 class NetworkSettings(CollectorSettings):

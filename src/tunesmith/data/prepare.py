@@ -9,9 +9,11 @@ and never dropped: a test set stays whole.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -104,23 +106,48 @@ def write_prepared(
     """Write what is kept, a file for each source, as its rows stood there; and `dropped.jsonl`.
 
     Rows are read again by their place, so that no column is lost. Masks go into every text of a
-    row. Returns counts, which `prepared.json` holds, too.
+    row. Returns counts, which `prepared.json` holds, too. What stood in `directory` is replaced
+    when all is written, and not before. Raises DataError where an input lies in it.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    inside = [p for pin in cleaned.resolved for p in pin.paths if _within(p, directory)]
+    if inside:
+        raise DataError(
+            f"{inside[0]} lies in {directory}, which is to be replaced; nothing was written",
+            hint="name another folder with --out",
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as beside:
+        new, old = Path(beside) / "new", Path(beside) / "old"
+        new.mkdir()
+        facts = _write_into(new, cleaned, applied, settings)
+        if directory.exists():
+            directory.rename(old)
+        new.rename(directory)
+    return facts
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _write_into(
+    directory: Path, cleaned: Cleaned, applied: Applied, settings: QualitySettings
+) -> dict[str, Any]:
     places = {example.place for example in applied.examples}
     hidden = set(applied.masked)
     what = _what(settings.chosen(), settings)
     named = names(path for pinned in cleaned.resolved for path in pinned.paths)
     written: dict[str, int] = {}
     for pinned in cleaned.resolved:
-        name = f"{Path(pinned.source.name).name.replace('*', '_')}.jsonl"
+        name = _unused(Path(pinned.source.name).name.replace("*", "_"), written)
+        written[name] = 0
         with _open(directory / "kept", name) as file:
             for raw in read_rows(pinned, named):
                 if raw.row is None or raw.place not in places:
                     continue
                 row = masked_value(raw.row, **what) if raw.place in hidden else raw.row
                 file.write(json.dumps(dict(row), ensure_ascii=False, default=str) + "\n")
-                written[name] = written.get(name, 0) + 1
+                written[name] += 1
     rejects = [*map(masked_reject, cleaned.rejects), *applied.dropped]
     write_rejects(directory / "dropped.jsonl", rejects)
     facts = {
@@ -137,9 +164,15 @@ def write_prepared(
     return facts
 
 
+def _unused(stem: str, taken: Collection[str]) -> str:
+    """A file's name that no source before it has: `train.jsonl`, then `train-2.jsonl`."""
+    tried = (f"{stem}{f'-{number}' if number > 1 else ''}.jsonl" for number in count(1))
+    return next(name for name in tried if name not in taken)
+
+
 def _open(folder: Path, name: str) -> Any:
     folder.mkdir(exist_ok=True)
-    return (folder / name).open("w", encoding="utf-8", newline="\n", errors="replace")
+    return (folder / name).open("x", encoding="utf-8", newline="\n", errors="replace")
 
 
 def _masked(

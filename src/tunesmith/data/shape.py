@@ -20,7 +20,7 @@ from tunesmith.tasks.base import Draft, RowError, Task, UnknownLabel
 from tunesmith.tasks.text import CHATS, PAIRS
 
 LOOKED_AT = 64  # rows from which the shape is told
-META = ("difficulty", "url", "kind", "topic", "category", "language")
+META = ("difficulty", "url", "kind", "topic", "category", "language", "author", "date")
 NAMES = {  # of a shape, by its answer's column; and of Alpaca, whose answer is called output
     "messages": "chat messages",
     "conversations": "ShareGPT",
@@ -191,11 +191,10 @@ def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
         meta["score"] = str(score)
     said = (row.get("licence"), row.get("license"), meta.pop("license", None))
     meta["source"] = source.name
-    if source.licence:
-        meta["licence"] = source.licence
-    else:
-        named = [text for text in said if isinstance(text, str) and text and _encodes(text)]
-        meta |= {"licence": named[0]} if named else {}
+    # A row's own word goes before the recipe's, which speaks of a whole source.
+    named = [text for text in (*said, meta.get("licence"), source.licence) if isinstance(text, str)]
+    known = [text for text in named if text and _encodes(text)]
+    meta |= {"licence": known[0]} if known else {}
     if source.role != "split":
         meta["role"] = source.role
     else:

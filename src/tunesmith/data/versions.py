@@ -109,4 +109,4 @@ def origin(example: Example, said: Mapping[str, str]) -> str:
     return said.get(example.meta.get("source", ""), "unknown")
 
 
-GENERATED = frozenset({"generated", "paraphrased", "flipped", "broken"})
+GENERATED = frozenset({"generated", "paraphrased", "flipped", "mended"})

@@ -156,14 +156,15 @@ def _augmented(desk: Desk, parts: Splits) -> tuple[Splits, tuple[Finding, ...]]:
     if not wishes:
         return parts, ()
     from tunesmith.data import findings
-    from tunesmith.data.generate.augment import augment
+    from tunesmith.data.generate.augment import apart, augment
     from tunesmith.data.sample import within
     from tunesmith.models.load import load_renderer
 
     found = augment(parts.train, wishes, desk.task, seed=desk.recipe.seed)
-    lengths = load_renderer(desk.recipe.model).lengths(found.examples)
-    bounded = within(found.examples, lengths, desk.recipe.training.max_length)
-    said = (*found.findings, *findings.overlong(bounded.overlong))
+    made, left_out = apart(found.examples, (*parts.validation, *parts.test))
+    lengths = load_renderer(desk.recipe.model).lengths(made)
+    bounded = within(made, lengths, desk.recipe.training.max_length)
+    said = (*found.findings, *left_out, *findings.overlong(bounded.overlong))
     return replace(parts, train=(*parts.train, *bounded.examples)), said
 
 

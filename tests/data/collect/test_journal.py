@@ -131,9 +131,9 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     other = FilesSettings(paths=("docs", "more"), longest=900)
     with pytest.raises(CollectError) as caught:
         drive(tmp_path, other, Source())
-    assert 'paths was ["docs"], now ["docs", "more"]; longest was 4000, now 900' in str(
-        caught.value
-    )
+    docs, more = (str(Path(name).absolute()) for name in ("docs", "more"))
+    said = f'paths was ["{docs}"], now ["{docs}", "{more}"]; longest was 4000, now 900'
+    assert said in str(caught.value)
     assert "--out" in caught.value.hint
     assert key_of(other) != key_of(SETTINGS)
     assert key_of(FilesSettings(paths=("docs",))) == key_of(SETTINGS)
@@ -159,3 +159,14 @@ def test_damaged_documents_are_named_by_their_line(tmp_path: Path) -> None:
 def test_two_processes_do_not_write_into_one_folder(tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(CollectError, match="another process"):
         drive(tmp_path, SETTINGS, Source())
+
+
+def test_the_same_words_in_another_folder_are_another_collection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = set()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        keys.add(key_of(FilesSettings(paths=("docs",))))
+    assert len(keys) == 2

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tunesmith.data.generate import generate_rows
-from tunesmith.data.generate.augment import augment
+from tunesmith.data.generate.augment import apart, augment
 from tunesmith.errors import ConfigError
 from tunesmith.records import Example
 from tunesmith.tasks.access_decision import AccessDecision, facts_of
@@ -97,3 +97,13 @@ def test_facts_of_undoes_shape(instructions_first: bool) -> None:
 def test_a_task_that_an_augmentation_does_not_know_is_refused_by_name() -> None:
     with pytest.raises(ConfigError, match=r"data\.sources\.facts\.augment: broken_dot"):
         augment([], {"facts": {"broken_dot": 0.5}}, Text(), seed=1)
+
+
+def test_what_is_asked_in_a_held_out_example_is_not_made() -> None:
+    train = drawings(20)
+    made = augment(train, {"machines": {"broken_dot": 0.5}}, DotGraph(), seed=1).examples
+    held_out = [*drawings(3, "test"), made[4]]
+    kept, (told,) = apart(made, held_out)
+    assert made[4] not in kept
+    assert len(kept) + told.count == len(made)
+    assert apart(kept, held_out) == (kept, ())

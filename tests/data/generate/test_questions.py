@@ -92,6 +92,7 @@ def test_the_hands_of_one_document_vary() -> None:
         ("half of the\nvalues   lie below it", True),
         ("half of the values lie above it", False),
         ("Half of the values lie below it", False),
+        ("alf of the values lie below i", False),
     ],
 )
 def test_a_quotation_must_stand_in_the_text_but_for_white_space(quote: str, found: bool) -> None:

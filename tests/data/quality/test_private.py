@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.quality.examples import example
+from tunesmith.data.quality import urls
 from tunesmith.data.quality.credentials import secrets
-from tunesmith.data.quality.mask import hide, masked, masked_value
+from tunesmith.data.quality.mask import hide, masked, masked_example, masked_value
 from tunesmith.data.quality.personal import personal
 from tunesmith.data.quality.spans import Span
 
@@ -124,3 +126,15 @@ def test_what_is_hidden_is_gone_and_the_rest_stays(text: str, found: list[tuple[
 def test_every_text_of_a_row_is_masked() -> None:
     row = {"a": [KEYS[0], {"b": PERSONAL["email"]}], "n": 3, "none": None}
     assert masked_value(row) == {"a": ["[aws_access_key]", {"b": "[email]"}], "n": 3, "none": None}
+
+
+def test_a_secret_is_hidden_before_a_link_is_shortened() -> None:
+    token = "ghp_" + _some(string.ascii_letters + string.digits, 36)
+    url = f"https://example.com/path/that/is/quite/long?access_token={token}%zz"
+    (flag,) = urls.broken([example("Where?", f"See {url}")])
+    assert token[:12] not in flag.hits[0].note
+
+
+def test_metadata_is_masked_with_its_example() -> None:
+    told = masked_example(example("Who?", meta={"topic": "write to jane.doe@memphis-college.edu"}))
+    assert told.meta == {"topic": "write to [email]"}

@@ -12,6 +12,7 @@ from typing import Any
 from tunesmith.config.model import Augmentation
 from tunesmith.data.generate.broken_dot import KIND, broken_pairs
 from tunesmith.data.generate.flips import flips
+from tunesmith.data.near import near_duplicates, prompt_text
 from tunesmith.errors import ConfigError
 from tunesmith.records import Example, Finding, Severity
 from tunesmith.tasks.access_decision import AccessDecision, facts_of
@@ -65,6 +66,27 @@ def augment(train: Sequence[Example], wishes: Wishes, task: Task, *, seed: int) 
                 )
             )
     return Augmented(tuple(made), tuple(findings))
+
+
+def apart(
+    made: Sequence[Example], held_out: Sequence[Example]
+) -> tuple[tuple[Example, ...], tuple[Finding, ...]]:
+    """Those of `made` whose prompt is in no held-out example, word for word or nearly; a finding
+    tells how many were left out."""
+    keys = {example.prompt_key for example in held_out}
+    near = near_duplicates([*map(prompt_text, made)], [*map(prompt_text, held_out)])
+    twins = [e for e, hit in zip(made, near, strict=True) if hit or e.prompt_key in keys]
+    if not twins:
+        return tuple(made), ()
+    left_out = Finding(
+        code="augmented_twins",
+        severity=Severity.INFO,
+        message="made examples were left out: a validation or test example asks (nearly) the same",
+        count=len(twins),
+        examples=tuple(e.place for e in twins[:3]),
+    )
+    gone = {id(example) for example in twins}
+    return tuple(e for e in made if id(e) not in gone), (left_out,)
 
 
 def _mended(

@@ -24,6 +24,7 @@ from tunesmith.records import Message
 
 SHORTEST_QUOTE = 4  # words; fewer would stand in any text
 SPACE = re.compile(r"\s+")
+WORD = re.compile(r"[^\W\d_]{2,}")  # letters; rules of a table and figures are no words
 
 MEANING: Mapping[QuestionType, str] = {
     "definition": "what a term or an idea means",
@@ -216,7 +217,7 @@ def _wrong(entry: Mapping[str, Any], assignment: Assignment) -> tuple[str, ...]:
     cited, quote = entry["citation"]["source"], entry["citation"]["quote"]
     if cited.strip() != assignment.document.id:
         return (f"citation.source is {cited!r}, not {assignment.document.id!r}",)
-    if len(quote.split()) < SHORTEST_QUOTE:
+    if len(WORD.findall(quote)) < SHORTEST_QUOTE:
         return (f"citation.quote has fewer than {SHORTEST_QUOTE} words",)
     if not stands_in(quote, assignment.shown):
         return (f"citation.quote does not stand in the document: {quote[:80]!r}",)
@@ -225,7 +226,8 @@ def _wrong(entry: Mapping[str, Any], assignment: Assignment) -> tuple[str, ...]:
 
 def stands_in(quote: str, text: str) -> bool:
     """Whether a quotation stands in a text word for word, whatever the white space between."""
-    return _plain(quote) in _plain(text)
+    plain = re.escape(_plain(quote))
+    return re.search(rf"(?<!\w){plain}(?!\w)", _plain(text)) is not None
 
 
 def _plain(text: str) -> str:

@@ -69,9 +69,10 @@ def masked_value(value: Any, **what: Any) -> Any:
 
 
 def masked_example(example: Example, **what: Any) -> Example:
-    """The example with what is private hidden in its messages and its answer."""
+    """The example with what is private hidden in messages, answer and metadata."""
     return replace(
         example,
         messages=tuple(Message(m.role, masked(m.content, **what)) for m in example.messages),
         target=masked(example.target, **what),
+        meta={key: masked(value, **what) for key, value in example.meta.items()},
     )

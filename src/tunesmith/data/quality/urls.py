@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from tunesmith.data.quality.flags import Flag, Hit
+from tunesmith.data.quality.mask import masked
 from tunesmith.records import Example, Severity
 
 _URL = re.compile(r"\bhttps?:(?:/{0,2})[^\s<>\"'`]*", re.IGNORECASE)
@@ -93,4 +94,6 @@ def _trimmed(url: str) -> str:
 
 
 def _short(url: str) -> str:
+    """At most 70 characters; a secret is hidden first, for half of one is still told."""
+    url = masked(url)
     return url if len(url) <= 70 else url[:69] + "…"
