@@ -248,7 +248,7 @@ def good_pairs(body: dict[str, Any], number: int = 0) -> Say:
     text = re.search(r"<document>\n(.*?)\n</document>", prompt, re.DOTALL)
     asked = re.findall(r"- (\d+) of type (\w+)", prompt)
     assert source and text
-    quote = " ".join(text.group(1).split()[:6])
+    quote = " ".join(text.group(1).split()[:12])
     pairs = [
         {
             "type": name,
