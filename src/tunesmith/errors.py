@@ -31,6 +31,13 @@ class TunesmithError(Exception):
         self.hint = hint
 
 
+def first_line(error: BaseException | str) -> str:
+    """What an error says, on one line; the name of its kind where it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    silent = "" if isinstance(error, str) else type(error).__name__
+    return next((line for line in lines if line), silent)
+
+
 class ConfigError(TunesmithError):
     """A recipe or an option that cannot be used as it stands."""
 

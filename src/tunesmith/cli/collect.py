@@ -113,7 +113,9 @@ def _settings(
     """The settings of a kind with --set over them, or of a recipe's collector; of a kind that is
     only to be shown, its model."""
     from tunesmith.config.collect import KINDS, MODELS, collector_settings
+    from tunesmith.config.text import read_pair
 
+    values = dict(read_pair(item, "min_score=5") for item in sets)
     if recipe is None:
         if what not in KINDS:
             raise ConfigError(
@@ -122,7 +124,7 @@ def _settings(
             )
         if showing:
             return MODELS[what]
-        return collector_settings({"kind": what, **_pairs(sets)}, what)
+        return collector_settings({"kind": what, **values}, what)
     from tunesmith.config import load_recipe
 
     resolved = load_recipe(recipe, profile=profile)
@@ -133,26 +135,7 @@ def _settings(
             hint=f"Under data.collect it has {', '.join(collectors) or 'none'}.",
         )
     said = collectors[what].model_dump(exclude_unset=True) | {"kind": collectors[what].kind}
-    return collector_settings({**said, **_pairs(sets)}, f"data.collect.{what}")
-
-
-def _pairs(sets: Sequence[str]) -> dict[str, Any]:
-    import yaml
-
-    from tunesmith.config.text import Loader
-
-    values: dict[str, Any] = {}
-    for item in sets:
-        key, equals, text = item.partition("=")
-        if not (key.strip() and equals):
-            raise ConfigError(
-                f"--set {item!r} is not KEY=VALUE", hint="for example --set min_score=5"
-            )
-        try:
-            values[key.strip()] = yaml.load(text, Loader=Loader)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {key}: {text!r} is no YAML value", hint="quote it") from error
-    return values
+    return collector_settings({**said, **values}, f"data.collect.{what}")
 
 
 def _show(found: Collected, limit: int | None, seconds: float) -> None:

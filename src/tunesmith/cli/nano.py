@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -99,26 +97,17 @@ def check_target(directory: Path) -> None:
 
 @contextmanager
 def beside(directory: Path) -> Iterator[Path]:
-    """An empty folder beside `directory` that takes its place when the block ends well; whatever
-    goes wrong, `directory` is as it was."""
+    """`whole_folder` for a place that is new, empty or an older nano, before and after."""
+    from tunesmith.store.whole import whole_folder
+
     check_target(directory)
-    whole = directory.resolve()
-    partial, older = (whole.with_name(f".{whole.name}.{os.getpid()}.{x}") for x in ("new", "old"))
-    try:
-        partial.mkdir(parents=True)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot make a folder in {whole.parent}: {error.strerror}",
-            hint="name a place that is yours and has room",
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(whole_folder(directory))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot make a folder in {directory.resolve().parent}: {error.strerror}",
+                hint="name a place that is yours and has room",
+            ) from error
         yield partial
         check_target(directory)
-        if whole.exists():
-            whole.rename(older)
-        partial.rename(whole)
-    finally:
-        if older.exists() and not whole.exists():
-            older.rename(whole)
-        for rest in (partial, older):
-            shutil.rmtree(rest, ignore_errors=True)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tunesmith.config.quality import QualitySettings
 
 PREFIX = "data.quality."
-RECIPES = (".yaml", ".yml")
 
 
 @verb
@@ -55,7 +54,9 @@ def prepare(
     - `tunesmith data prepare qa.jsonl --set min_characters=50 --set actions.secrets=mask`
     - `tunesmith data prepare qa.jsonl --set max_near_duplicates_per_cluster=1`
     """
-    if len(what) == 1 and _is_recipe(what[0]):
+    from tunesmith.config import is_recipe
+
+    if len(what) == 1 and is_recipe(what[0]):
         facts = _of_recipe(what[0], to, sets or (), profile, home, task=task, field=field)
     else:
         from tunesmith.pipeline.quality import prepare_files
@@ -70,12 +71,6 @@ def prepare(
         print_json({**facts, "directory": str(to)})
     else:
         _show(facts, to)
-
-
-def _is_recipe(name: str) -> bool:
-    from tunesmith.config import shipped_recipes
-
-    return name.lower().endswith(RECIPES) or (name in shipped_recipes() and not Path(name).exists())
 
 
 def _of_recipe(
@@ -104,23 +99,15 @@ def _of_recipe(
 
 def _settings(sets: Sequence[str]) -> QualitySettings:
     """The settings that `--set KEY=VALUE` give, with or without `data.quality.` before the key."""
-    import yaml
     from pydantic import ValidationError
 
     from tunesmith.config.quality import QualitySettings
+    from tunesmith.config.text import read_pair
 
     values: dict[str, Any] = {}
     for item in sets:
-        key, equals, text = item.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                f"--set {item!r} is not KEY=VALUE", hint="for example --set min_characters=50"
-            )
-        place, *rest = key.strip().removeprefix(PREFIX).split(".", 1)
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {key}: {text!r} is no YAML value", hint="quote it") from error
+        key, value = read_pair(item, "min_characters=50")
+        place, *rest = key.removeprefix(PREFIX).split(".", 1)
         if rest:
             values.setdefault(place, {})[rest[0]] = value
         else:

@@ -20,6 +20,7 @@ from tunesmith.config.read import (
     SECTIONS,
     Resolved,
     find_recipe,
+    is_recipe,
     load_recipe,
     shipped_recipes,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "TrainingSettings",
     "dump_recipe",
     "find_recipe",
+    "is_recipe",
     "known_keys",
     "load_recipe",
     "resolved_rows",

@@ -16,10 +16,11 @@ from yaml.nodes import MappingNode
 from tunesmith.config import legacy
 from tunesmith.config.explain import Origin, explain
 from tunesmith.config.model import Recipe
-from tunesmith.config.text import Loader, plain_values
+from tunesmith.config.text import Loader, plain_values, read_pair
 from tunesmith.errors import ConfigError
 
 # Parts of a recipe that may be left empty: they then stand at their defaults.
+SUFFIXES = (".yaml", ".yml")
 SECTIONS = frozenset({"model", "training", "methods", "evaluation", "report", "task_options"})
 
 
@@ -108,6 +109,12 @@ def shipped_recipes() -> dict[str, Path]:
         if folder.is_dir():
             return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     return {}
+
+
+def is_recipe(name: str) -> bool:
+    """Whether a word on the command line names a recipe: a YAML file, or a shipped one."""
+    path = Path(name)
+    return path.suffix.lower() in SUFFIXES or (name in shipped_recipes() and not path.exists())
 
 
 def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
@@ -260,16 +267,7 @@ def _bare_variant(draft: _Draft, dotted: str, origin: Origin) -> None:
 
 
 def _apply_set(draft: _Draft, item: str) -> None:
-    key, equals, text = item.partition("=")
-    key = key.strip()
-    if not equals or not key:
-        raise ConfigError(
-            f"--set {item!r} is not KEY=VALUE", hint="for example --set training.learning_rate=1e-4"
-        )
-    try:
-        value = yaml.load(text, Loader=Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: {text!r} is no YAML value", hint="quote it") from error
+    key, value = read_pair(item, "training.learning_rate=1e-4")
     _say(draft, key, value, Origin("set", note="--set"))
 
 

@@ -41,6 +41,18 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
 
 
+def read_pair(item: str, example: str) -> tuple[str, Any]:
+    """Key and value of `--set KEY=VALUE`, the value as YAML; ConfigError gives `example`."""
+    key, equals, text = item.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise ConfigError(f"--set {item!r} is not KEY=VALUE", hint=f"for example --set {example}")
+    try:
+        return key, yaml.load(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: {text!r} is no YAML value", hint="quote it") from error
+
+
 def dump_yaml(values: Mapping[str, Any]) -> str:
     """YAML that `Loader` reads back as it was, keys in their order."""
     return str(

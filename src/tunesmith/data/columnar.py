@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunesmith.data.source import RawRow
-from tunesmith.errors import DataError
+from tunesmith.errors import DataError, first_line
 
 BATCH = 4096  # rows; about 4 MB of OrgAccess-sized rows
 
@@ -26,7 +26,7 @@ def read_parquet(path: Path, name: str) -> Iterator[RawRow]:
             yield from _rows(file.schema_arrow, file.iter_batches(batch_size=BATCH), name)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{path}: not a readable parquet file: {_first_line(error)}",
+            f"{path}: not a readable parquet file: {first_line(error)}",
             hint="Fetch or write it again; if it is text, give it the ending of what it is.",
         ) from error
 
@@ -48,7 +48,7 @@ def read_arrow(path: Path, name: str) -> Iterator[RawRow]:
             yield from _rows(schema, batches, name)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{path}: not a readable Arrow file: {_first_line(error)}",
+            f"{path}: not a readable Arrow file: {first_line(error)}",
             hint="Write it again with pyarrow or datasets.",
         ) from error
 
@@ -61,7 +61,7 @@ def read_saved(folder: Path, split: str | None) -> Iterator[RawRow]:
         loaded = datasets.load_from_disk(str(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{folder}: not a readable folder of `datasets`: {_first_line(error)}",
+            f"{folder}: not a readable folder of `datasets`: {first_line(error)}",
             hint="Write it again with save_to_disk, or give the data files themselves.",
         ) from error
     yield from read_dataset(pick_split(loaded, split, str(folder)), folder.name)
@@ -114,7 +114,7 @@ def _plain(batch: Any) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
             try:
                 yield batch.slice(i, 1).to_pylist()[0], None
             except (UnicodeDecodeError, ValueError, OverflowError) as error:
-                yield None, f"a value cannot be read: {_first_line(error)}"
+                yield None, f"a value cannot be read: {first_line(error)}"
     else:
         for row in rows:
             yield row, None
@@ -133,10 +133,6 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_nan(item) for item in value]
     return value
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0]
 
 
 READERS: dict[str, Callable[[Path, str], Iterator[RawRow]]] = {

@@ -27,6 +27,7 @@ from typing import Any
 
 from tunesmith.errors import DataError
 from tunesmith.records import Example, Message
+from tunesmith.store.whole import whole_file
 
 Row = dict[str, Any]
 SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -149,12 +150,9 @@ def export(examples: Sequence[Example], name: str, *, skip: bool = False) -> Exp
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line, in UTF-8, written beside its place and renamed into it."""
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
+        with whole_file(path) as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        partial.replace(path)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written: {error.strerror}",

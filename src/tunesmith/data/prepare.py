@@ -9,7 +9,6 @@ and never dropped: a test set stays whole.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from tunesmith.data.quality.panel import by_prompt, look
 from tunesmith.data.read import names, read_rows
 from tunesmith.errors import DataError
 from tunesmith.records import Example, Finding, Reject, Severity
+from tunesmith.store.whole import whole_folder
 
 REPEATS = ("duplicate_prompts", "near_duplicates")  # judged last, among what is left
 SHOWN = 5
@@ -115,15 +115,8 @@ def write_prepared(
             f"{inside[0]} lies in {directory}, which is to be replaced; nothing was written",
             hint="name another folder with --out",
         )
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as beside:
-        new, old = Path(beside) / "new", Path(beside) / "old"
-        new.mkdir()
-        facts = _write_into(new, cleaned, applied, settings)
-        if directory.exists():
-            directory.rename(old)
-        new.rename(directory)
-    return facts
+    with whole_folder(directory) as new:
+        return _write_into(new, cleaned, applied, settings)
 
 
 def _within(path: Path, folder: Path) -> bool:

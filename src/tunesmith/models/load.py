@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from tunesmith.config import ModelSettings
-from tunesmith.errors import ModelError
+from tunesmith.errors import ModelError, first_line
 from tunesmith.models import nano
 from tunesmith.models.hardware import find_hardware
 from tunesmith.models.quiet import quiet
@@ -238,7 +238,7 @@ def with_adapter(loaded: Loaded, directory: Path) -> Loaded:
     except (RuntimeError, ValueError, TypeError, KeyError, OSError, SafetensorError) as error:
         _strip(loaded.model)
         raise ModelError(
-            f"the adapter in {directory} does not fit {loaded.name}: {_first_line(error)}",
+            f"the adapter in {directory} does not fit {loaded.name}: {first_line(error)}",
             hint="an adapter belongs to the base it was trained on (adapter_config.json names it)",
         ) from error
     model.eval()
@@ -337,9 +337,4 @@ def _cannot_load(what: str, settings: ModelSettings, error: Exception) -> ModelE
         else "check the name, your connection, and `hf auth login` for gated models; HF_HOME names "
         "the cache, and model.name takes a local folder too"
     )
-    return ModelError(f"cannot load the {what} of {settings.name}: {_first_line(error)}", hint=hint)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return ModelError(f"cannot load the {what} of {settings.name}: {first_line(error)}", hint=hint)

@@ -17,6 +17,7 @@ from tunesmith.errors import DataError
 from tunesmith.pipeline.context import Desk, Listener, Prepared, Silent
 from tunesmith.records import Example, Splits
 from tunesmith.store.home import store_of
+from tunesmith.store.whole import whole_folder
 
 if TYPE_CHECKING:
     from tunesmith.config import Resolved
@@ -155,13 +156,10 @@ def open_any(
     sets: tuple[str, ...] = (),
 ) -> Opened:
     """As `open_set`; a recipe (a YAML file, or a shipped one's name) is prepared."""
-    from tunesmith.config import load_recipe
-    from tunesmith.config.read import shipped_recipes
+    from tunesmith.config import is_recipe, load_recipe
     from tunesmith.pipeline.preparing import prepare
 
-    if Path(name).suffix in (".yaml", ".yml") or (
-        not Path(name).exists() and name in shipped_recipes()
-    ):
+    if is_recipe(name):
         resolved = load_recipe(name, sets=sets)
         prepared = prepare(desk_of(resolved, home, listener))
         return Opened(resolved.recipe.name, "recipe", _parts(prepared.splits), resolved, prepared)
@@ -288,10 +286,6 @@ def _copy(place: Path, key: str, out: Path) -> Path:
             f"{out} is there already and holds something else.",
             hint="Name another folder with --out, or remove it.",
         )
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(place, partial)
-    if out.is_dir():
-        out.rmdir()
-    partial.rename(out)
+    with whole_folder(out) as new:
+        shutil.copytree(place, new, dirs_exist_ok=True)
     return out

@@ -17,6 +17,7 @@ from tunesmith.errors import StoreError
 from tunesmith.records import Example, Finding, Quality, Severity
 from tunesmith.report import figures
 from tunesmith.report.background import Bar
+from tunesmith.store.whole import whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 BINS = 24  # bars of a histogram
@@ -98,11 +99,9 @@ class Repeated:
 def render_data(sheet: Sheet, out: Path) -> Path:
     """Write the report to the file `out`; StoreError where it cannot be written."""
     html = data_page(sheet)
-    partial = out.with_name(out.name + ".partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(html, encoding="utf-8")
-        partial.replace(out)
+        with whole_file(out) as file:
+            file.write(html)
     except OSError as error:
         raise StoreError(
             f"cannot write the report {out}: {error.strerror}",

@@ -7,7 +7,6 @@ browser to ask anybody for anything.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tunesmith.report.cases import Draw, cases
 from tunesmith.report.facts import Facts, gather
 from tunesmith.report.verdicts import Sentence
 from tunesmith.store.store import Store
+from tunesmith.store.whole import whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 EXAMPLES = 4  # of each kind, where the recipe does not say
@@ -33,11 +33,9 @@ def render(
     that cannot be written.
     """
     html = page(gather(store, run_id), sentence, draw)
-    partial = out.with_name(out.name + ".partial")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(html, encoding="utf-8")
-        os.replace(partial, out)  # noqa: PTH105 - atomic on every system, and says so
+        with whole_file(out) as file:
+            file.write(html)
     except OSError as error:
         raise StoreError(
             f"cannot write the report {out}: {error.strerror}",

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
-from tunesmith.errors import StoreError
+from tunesmith.errors import StoreError, first_line
 from tunesmith.store.schema import REVISION, Table
 
 if TYPE_CHECKING:
@@ -319,13 +319,11 @@ def telling(place: str) -> Iterator[None]:
             if sign in said.lower():
                 raise StoreError(f"{place}: {meaning} ({said})", hint=hint) from error
         raise StoreError(
-            f"{place}: the database refused: {said.splitlines()[0] if said else error}",
+            f"{place}: the database refused: {first_line(error.orig or error)}",
             hint="check the URL, the server and your rights on it",
         ) from error
     except exc.SQLAlchemyError as error:
-        raise StoreError(
-            f"{place}: {str(error).splitlines()[0]}", hint="check the store's URL"
-        ) from error
+        raise StoreError(f"{place}: {first_line(error)}", hint="check the store's URL") from error
     except TimeoutError as error:
         raise StoreError(
             f"{place}: another process is setting the store up",

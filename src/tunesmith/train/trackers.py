@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunesmith.errors import ConfigError
+from tunesmith.errors import ConfigError, first_line
 from tunesmith.records import TrainingStep
 
 
@@ -35,7 +35,7 @@ class Trackers:
             try:
                 self._open[name] = _start(name, run, directory, settings)
             except _failures(name) as error:
-                say(f"{name} is left out: {_first_line(error)}")
+                say(f"{name} is left out: {first_line(error)}")
 
     def log(self, step: TrainingStep) -> None:
         """Send one step."""
@@ -54,7 +54,7 @@ class Trackers:
             try:
                 tracker.log(values, step=step.step)
             except _failures(name) as error:
-                self._say(f"{name} is left out from step {step.step} on: {_first_line(error)}")
+                self._say(f"{name} is left out from step {step.step} on: {first_line(error)}")
                 del self._open[name]
 
     def close(self) -> None:
@@ -63,7 +63,7 @@ class Trackers:
             try:
                 tracker.finish()
             except _failures(name) as error:
-                self._say(f"{name} could not be finished: {_first_line(error)}")
+                self._say(f"{name} could not be finished: {first_line(error)}")
         self._open.clear()
 
 
@@ -86,10 +86,6 @@ def _failures(name: str) -> tuple[type[Exception], ...]:
     from wandb.errors import Error
 
     return (*usual, Error)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def _start(name: str, run: str, directory: Path, settings: Mapping[str, Any]) -> Any:

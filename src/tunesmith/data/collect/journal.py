@@ -26,6 +26,7 @@ from tunesmith.config.collect import CollectorSettings
 from tunesmith.data.collect.document import Document, from_json, to_json
 from tunesmith.data.collect.page import Cursor, Page
 from tunesmith.errors import CollectError, DataError, TunesmithError
+from tunesmith.store.whole import whole_file
 
 DOCUMENTS, STATE, LOCK = "documents.jsonl", "state.json", ".lock"
 FORMAT = 1
@@ -207,12 +208,8 @@ def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 
 def _save(folder: Path, state: State) -> None:
     """Replace state.json as a whole; what was written stands after a power cut, too."""
-    beside = folder / f"{STATE}.new"
-    with beside.open("w", encoding="utf-8") as file:
+    with whole_file(folder / STATE) as file:
         json.dump(asdict(state), file, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(folder / STATE)
 
 
 class _Writer:

@@ -11,7 +11,6 @@ again from what it knows, without a call.
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from tunesmith.data.generate import paraphrase, questions
 from tunesmith.data.generate.runner import Harvest, Progress, Runner
 from tunesmith.data.generate.structured import Written
 from tunesmith.errors import DataError
+from tunesmith.store.whole import whole_file
 
 ROWS, DROPPED, STATE = "rows.jsonl", "dropped.jsonl", "state.json"
 Item = TypeVar("Item")
@@ -156,9 +156,5 @@ def write_product(folder: Path, product: Product, state: Mapping[str, Any]) -> N
 
 
 def _replace(file: Path, lines: Iterable[str]) -> None:
-    beside = file.with_name(f"{file.name}.partial")
-    with beside.open("w", encoding="utf-8") as stream:
+    with whole_file(file) as stream:
         stream.writelines(f"{line}\n" for line in lines)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(file)
