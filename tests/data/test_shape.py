@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunesmith.data.collect.document import KEYS
 from tunesmith.data.shape import Shaped, guess_task, map_fields, recognise, to_example
 from tunesmith.data.source import RawRow, Source
 from tunesmith.records import Message
@@ -193,6 +194,43 @@ def test_meta_comes_from_the_source_and_from_the_row() -> None:
     plain = shaped({**row, "metadata": {"role": "test"}}).example
     assert plain is not None
     assert "role" not in plain.meta
+
+
+def test_the_origin_of_a_row_is_its_own_word_its_citation_or_the_document_that_it_is() -> None:
+    row = {"question": "Why?", "answer": "Because."}
+    document = {key: "" for key in KEYS} | row | {"id": "stackexchange:stats:1", "meta": {}}
+    cited = {**row, "id": "x#1", "citation": {"source": "stackexchange:stats:1", "quote": "so"}}
+
+    def origin(row: dict[str, Any], **more: Any) -> str | None:
+        example = shaped(row, **more).example
+        assert example is not None
+        return example.meta.get("group")
+
+    assert origin(document) == origin(cited) == "stackexchange:stats:1"
+    assert origin({**cited, "group": "case 7"}) == "case 7"
+    assert origin({**row, "case": "7"}, fields={"group": "case"}) == "7"
+    assert origin({**row, "id": "1"}) is None
+
+
+def test_whom_to_credit_stays_with_the_row() -> None:
+    said = {
+        "title": "When may I stop?",
+        "author": "Ann Author (https://example.org/users/1)",
+        "date": "2014-05-06",
+        "url": "https://example.org/q/1",
+        "answer_url": "https://example.org/a/2",
+    }
+    row = {"question": "Why?", "answer": "Because.", **said}
+    found = shaped(row, licence="CC-BY-SA-3.0").example
+    assert found is not None
+    assert found.meta == said | {"source": "s", "licence": "CC-BY-SA-3.0"}
+    cited = shaped({**row, "citation": {"source": "arxiv:1", "quote": "so it is"}}).example
+    assert cited is not None
+    assert (cited.meta["citation"], cited.meta["quote"]) == ("arxiv:1", "so it is")
+    plain = shaped({**row, "citation": "Author (2014)"}).example
+    assert plain is not None
+    assert plain.meta["citation"] == "Author (2014)"
+    assert "quote" not in plain.meta
 
 
 def test_the_task_is_told_from_the_columns() -> None:

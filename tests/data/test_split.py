@@ -18,9 +18,16 @@ from tunesmith.records import Example, Message, Splits
 
 
 def example(
-    prompt: str, label: str = "yes", *, source: str = "s", role: str = "", place: str = ""
+    prompt: str,
+    label: str = "yes",
+    *,
+    source: str = "s",
+    role: str = "",
+    place: str = "",
+    group: str = "",
 ) -> Example:
     meta = {"source": source} | ({"role": role} if role else {})
+    meta |= {"group": group} if group else {}
     return Example((Message("user", prompt),), f"{label}!", label, meta, place)
 
 
@@ -35,6 +42,7 @@ EXAMPLES = st.lists(
         st.sampled_from(["yes", "no", "rare"]),
         source=st.sampled_from(["easy", "hard"]),
         role=st.sampled_from(["", "", "train", "test"]),
+        group=st.sampled_from(["", "", "a", "b", "c"]),
     ),
     min_size=1,
     max_size=80,
@@ -52,6 +60,7 @@ def test_disjoint_complete_and_blind_to_order(
             source=e.meta["source"],
             role=e.meta.get("role", ""),
             place=f"f:{i}",
+            group=e.meta.get("group", ""),
         )
         for i, e in enumerate(examples)
     ]
@@ -64,6 +73,8 @@ def test_disjoint_complete_and_blind_to_order(
     assert not keys[0] & keys[1]
     assert not keys[0] & keys[2]
     assert not keys[1] & keys[2]
+    origins = [{e.meta["group"] for e in part if "group" in e.meta} for part in parts(first)]
+    assert not (origins[0] & origins[1] or origins[0] & origins[2] or origins[1] & origins[2])
     left_out = Counter(reject.place for reject in withheld(placed))
     assert Counter(e.place for part in parts(first) for e in part) + left_out == Counter(
         e.place for e in placed
@@ -189,6 +200,44 @@ def test_a_test_source_stays_whole_and_takes_its_prompts_out_of_training() -> No
     assert not list(findings.withheld(()))
 
 
+def test_rows_made_from_one_document_are_never_parted() -> None:
+    examples = [
+        example(f"{wording} {i}", source=source, place=f"{source}:{i}", group=f"document {i}")
+        for source, wording in (("human", "Why is it"), ("made", "For what reason is it"))
+        for i in range(60)
+    ]
+    found = split(examples, validation=0.1, test=0.2, seed=1)
+    assert found.sizes() == {"train": 86, "validation": 10, "test": 24}
+    tested = {e.meta["group"] for e in found.test}
+    assert len(tested) == 12
+    assert not tested & {e.meta["group"] for e in (*found.train, *found.validation)}
+
+
+def test_a_shared_prompt_joins_two_origins() -> None:
+    joined = [
+        example("p", group="a", place="1"),
+        example("p", group="b", place="2"),
+        example("q", group="b", place="3"),
+    ]
+    others = [example(f"o{i}", place=f"o{i}") for i in range(6)]
+    for seed in range(20):
+        found = split([*joined, *others], validation=0.0, test=0.4, seed=seed)
+        held = [sum(e in part for e in joined) for part in parts(found)]
+        assert sorted(held) == [0, 0, 3]
+
+
+def test_what_a_test_row_was_made_from_is_not_trained_on() -> None:
+    examples = [
+        example("asked", role="test", group="document", place="t:1"),
+        example("asked otherwise", group="document", place="x:1"),
+        *(example(f"p{i}", place=f"p:{i}") for i in range(4)),
+    ]
+    (left_out,) = withheld(examples)
+    assert left_out.place == "x:1"
+    assert left_out.reason == "its origin stands in the test source, too (t:1)"
+    assert "x:1" not in {e.place for e in split(examples, validation=0, test=0, seed=0).train}
+
+
 def test_twins_are_exact_or_near() -> None:
     train = [example(f"Grant the {w} team access to the quarterly {w} report") for w in "abcdef"]
     test = [
@@ -201,7 +250,7 @@ def test_twins_are_exact_or_near() -> None:
 
 
 def test_too_little_data_or_a_wrong_share_is_said() -> None:
-    with pytest.raises(DataError, match="1 distinct prompts"):
+    with pytest.raises(DataError, match="1 distinct prompts or origins"):
         split([example("p")] * 5, validation=0.1, test=0.2, seed=0)
     with pytest.raises(DataError, match=r"test share is 1\.5"):
         split([example("p")], validation=0.1, test=1.5, seed=0)

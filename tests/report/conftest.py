@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from tunesmith.records import (
     Adapter,
@@ -26,9 +29,12 @@ from tunesmith.records import (
     TrainingStep,
     Verdict,
 )
+from tunesmith.report.drawing import draw_dot
+from tunesmith.report.page import render
 from tunesmith.store.nouns import Dataset, GoldCheck, Provenance, StageArtefact, Status, Variant
 from tunesmith.store.store import Store
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LABELS = ("full", "partial", "rejected")
 SYSTEM = (
     "You decide whether a request may be granted. Answer with one word: full, partial or "
@@ -265,3 +271,29 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
             store.record_artefact(run.id, StageArtefact(stage, stage[0] * 64, place, {}, False))
         store.finish_run(run.id, Status.DONE)
         yield Filled(store, run.id)
+
+
+@pytest.fixture(scope="session")
+def report(filled: Filled, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the filled store, with graphs drawn."""
+    return render(
+        filled.store,
+        filled.run_id,
+        tmp_path_factory.mktemp("report") / "deep" / "report.html",
+        sentence=lambda said: f"{said.b} is <said> to be {said.verdict} against {said.a}.",
+        draw=lambda text: draw_dot("digraph { a -> b }") if "do all" in text else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, kept from talking to anybody."""
+    if CHROMIUM is None:
+        pytest.skip("no browser here: Debian has it as the package chromium")
+    quiet = ("no-sandbox", "disable-gpu", "disable-background-networking", "disable-sync")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[f"--{name}" for name in quiet]
+        )
+        yield started
+        started.close()

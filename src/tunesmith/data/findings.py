@@ -75,7 +75,7 @@ def withheld(rejects: Sequence[Reject]) -> Iterator[Finding]:
         yield Finding(
             "withheld_rows",
             Severity.WARNING,
-            "rows left out of training: their prompts stand in a test source",
+            "rows left out of training: their prompts or origins stand in a test source",
             len(rejects),
             tuple(reject.place for reject in rejects[:SHOWN]),
             "Nothing to do for this run; ask where the test source and the rest overlap.",

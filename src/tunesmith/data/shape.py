@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tunesmith.data.collect.document import KEYS
 from tunesmith.data.near import prompt_text
 from tunesmith.data.source import RawRow, Source
 from tunesmith.records import Example, Message, Reject
@@ -146,11 +147,10 @@ def to_example(raw: RawRow, task: Task, shape: Shape | None, source: Source) -> 
     if raw.row is None:
         return Shaped(None, Reject(raw.place, raw.error or "unreadable", {}))
     try:
-        row = map_fields(raw.row, source.fields) if source.fields else raw.row
-        if shape is not None:
-            row = shape.narrow(row)
+        whole = map_fields(raw.row, source.fields) if source.fields else raw.row
+        row = whole if shape is None else shape.narrow(whole)
         draft = task.shape(row)
-        example = _example(draft, raw, source)
+        example = _example(draft, whole, raw.place, source)
     except MissingColumnError as error:
         return Shaped(None, Reject(raw.place, f"no column {error.column!r}", raw.row))
     except UnknownLabel as error:
@@ -166,15 +166,15 @@ def to_example(raw: RawRow, task: Task, shape: Shape | None, source: Source) -> 
     return Shaped(example, None, example.prompt_key, repaired=repaired)
 
 
-def _example(draft: Draft, raw: RawRow, source: Source) -> Example:
+def _example(draft: Draft, row: Mapping[str, Any], place: str, source: Source) -> Example:
     if not draft.target.strip():
         raise RowError("the answer is empty")
     messages = tuple(draft.messages)
     for text in (*(m.content for m in messages), draft.target):
         if not _encodes(text):
             raise RowError("holds half of a surrogate pair: no text in UTF-8")
-    meta = {**draft.meta, **_meta(raw.row or {}, source)}
-    return Example(messages, draft.target, draft.label, meta, raw.place)
+    meta = {**draft.meta, **_meta(row, source)}
+    return Example(messages, draft.target, draft.label, meta, place)
 
 
 def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
@@ -186,6 +186,9 @@ def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
         value = row.get(key)
         if isinstance(value, str) and value and _encodes(value):
             meta[key] = value
+    group = _group(row)
+    if group and _encodes(group):
+        meta["group"] = group
     score = row.get("score")
     if isinstance(score, int | float) and not isinstance(score, bool):
         meta["score"] = str(score)
@@ -200,6 +203,19 @@ def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
     else:
         meta.pop("role", None)
     return meta
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    """What a row was made from, "" where nothing is known: rows of one group are never parted.
+
+    The column `group` says it; a generated row cites its document; a collected document is itself
+    what others are made from.
+    """
+    citation = row.get("citation")
+    cited = citation.get("source") if isinstance(citation, Mapping) else None
+    own = row.get("id") if row.keys() >= set(KEYS) else None
+    found = (row.get("group"), cited, own)
+    return next((text for text in found if isinstance(text, str) and text), "")
 
 
 def _with_a_label(row: Mapping[str, Any], task: Task, label: str) -> tuple[bool, Example | None]:

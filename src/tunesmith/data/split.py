@@ -1,8 +1,11 @@
-"""Split: by prompt, stratified by source and label, the same on every machine.
+"""Split: by prompt and origin, stratified by source and label, the same on every machine.
 
-All rows that share a prompt form a group, and a group is never parted: a test example whose prompt
-was trained on measures memory. The order in which groups are taken is a hash of (seed, prompt), so
-neither the order of the rows nor the machine matters, and adding rows moves few of the old ones.
+Rows that share a prompt, or that were made from one thing (`meta["group"]`: the document that
+generated rows cite, the question that paraphrases reword), form a group, and a group is never
+parted: a test example whose prompt or whose source was trained on measures memory. The order in
+which groups are taken is a hash of the seed and the group's name (its prompt, where it has no
+other), so neither the order of the rows nor the machine matters, and adding rows moves few of the
+old ones.
 Within a stratum (source, label) the quota of each part follows by largest remainders; the counts
 are exact to within a group.
 """
@@ -23,7 +26,7 @@ Stratum = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Rows that share a prompt, and where the hash puts them in the queue."""
+    """Rows that share a prompt or an origin, and where the hash puts them in the queue."""
 
     rank: str
     rows: tuple[Example, ...]
@@ -34,7 +37,7 @@ def split(examples: Sequence[Example], *, validation: float, test: float, seed: 
     """Part the examples; `test` is a share of the divided ones, `validation` of what is not test.
 
     `meta["role"]` of an example says what may become of it: "test" goes to the test part whole,
-    "train" never goes there, anything else is divided. A prompt that stands in test-role rows is
+    "train" never goes there, anything else is divided. A group that holds test-role rows is
     theirs: its other rows are in no part (`withheld` lists them with the reason). Each part comes
     in the hash's order. Raises DataError where a part that was asked for would be empty.
     """
@@ -54,16 +57,28 @@ def split(examples: Sequence[Example], *, validation: float, test: float, seed: 
 
 
 def withheld(examples: Sequence[Example]) -> tuple[Reject, ...]:
-    """Rows that `split` leaves out: their prompt also stands in a row of a test source."""
-    tested = {e.prompt_key: e.place for e in examples if e.meta.get("role") == "test"}
-    return tuple(
-        Reject(
-            e.place,
-            f"its prompt stands in the test source, too ({tested[e.prompt_key]})",
-            {"prompt": e.messages[-1].content, "target": e.target, "label": e.label},
-        )
-        for e in examples
-        if tested and e.meta.get("role") != "test" and e.prompt_key in tested
+    """Rows that `split` leaves out: their group also has rows of a test source."""
+    if all(e.meta.get("role") != "test" for e in examples):
+        return ()
+    left: list[Reject] = []
+    for rows in _joined(examples).values():
+        tested = next((e for e in rows if e.meta.get("role") == "test"), None)
+        if tested is not None:
+            left += [_withheld(e, tested) for e in rows if e.meta.get("role") != "test"]
+    places = {e.place: number for number, e in enumerate(examples)}
+    return tuple(sorted(left, key=lambda reject: places[reject.place]))
+
+
+def _withheld(example: Example, tested: Example) -> Reject:
+    shared = "prompt" if example.prompt_key == tested.prompt_key else "origin"
+    return Reject(
+        example.place,
+        f"its {shared} stands in the test source, too ({tested.place})",
+        {
+            "prompt": example.messages[-1].content,
+            "target": example.target,
+            "label": example.label,
+        },
     )
 
 
@@ -78,16 +93,34 @@ def twins(train: Sequence[Example], test: Sequence[Example]) -> frozenset[str]:
 
 def _groups(examples: Sequence[Example], seed: int) -> tuple[list[_Group], list[_Group]]:
     """Groups to divide, and groups that the test sources hold (without their other rows)."""
-    by_prompt: dict[str, list[Example]] = {}
-    for example in examples:
-        by_prompt.setdefault(example.prompt_key, []).append(example)
     free: list[_Group] = []
     fixed: list[_Group] = []
-    for key, rows in by_prompt.items():
+    for name, rows in _joined(examples).items():
         tested = tuple(e for e in rows if e.meta.get("role") == "test")
-        group = _Group(_rank(seed, key), tested or tuple(rows), _stratum(tested or rows))
+        group = _Group(_rank(seed, name), tested or tuple(rows), _stratum(tested or rows))
         (fixed if tested else free).append(group)
     return sorted(free, key=lambda g: g.rank), sorted(fixed, key=lambda g: g.rank)
+
+
+def _joined(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Rows that a chain of shared prompts and origins joins, by a name that they alone decide."""
+    above: dict[str, str] = {}
+
+    def head(name: str) -> str:
+        while above.setdefault(name, name) != name:
+            above[name] = name = above[above[name]]
+        return name
+
+    keys = [e.prompt_key for e in examples]
+    for example, key in zip(examples, keys, strict=True):
+        # The least name heads a group: with the blank, an origin's goes before any prompt's hash.
+        origin = f" {example.meta['group']}" if example.meta.get("group") else key
+        least, other = sorted((head(origin), head(key)))
+        above[other] = least
+    joined: dict[str, list[Example]] = {}
+    for example, key in zip(examples, keys, strict=True):
+        joined.setdefault(head(key), []).append(example)
+    return joined
 
 
 def _rank(seed: int, key: str) -> str:
@@ -137,7 +170,7 @@ def _quotas(sizes: dict[Stratum, int], share: float) -> dict[Stratum, int]:
 
 
 def _flat(groups: Sequence[_Group], seed: int) -> tuple[Example, ...]:
-    """Rows of the groups in rank order; those of one prompt by content and place."""
+    """Rows of the groups in rank order; those of one group by content and place."""
     ordered = sorted(groups, key=lambda g: g.rank)
     return tuple(
         e for g in ordered for e in sorted(g.rows, key=lambda e: (e.target, e.label or "", e.place))
@@ -163,9 +196,9 @@ def _check_parts(
             hint="Give one source the role split or test.",
         )
     if empty:
-        prompts = len({e.prompt_key for e in examples})
+        groups = len(_joined(examples))
         raise DataError(
             f"No rows are left for {' and '.join(empty)}: {len(examples)} examples with "
-            f"{prompts} distinct prompts, and a prompt is never parted.",
+            f"{groups} distinct prompts or origins, and none of them is ever parted.",
             hint="Give more examples, or set the shares data.test and data.validation.",
         )

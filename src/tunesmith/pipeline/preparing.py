@@ -32,9 +32,9 @@ def prepare(desk: Desk) -> Prepared:
     pins = [resolve(source) for source in sources_of(desk)]
     # What was fingerprinted is what is read: a branch of the hub may move between the two.
     sources = [replace(p.source, revision=p.revision or p.source.revision) for p in pins]
-    artefact = desk.stand_on(
-        "data", data_inputs(desk, pins) | _test_sets(desk), lambda d: _build_data(desk, sources, d)
-    )
+    tests = public_tests(desk)
+    inputs = data_inputs(desk, pins) | _test_sets(tests)
+    artefact = desk.stand_on("data", inputs, lambda d: _build_data(desk, sources, tests, d))
     facts = json.loads((artefact.directory / "facts.json").read_text("utf-8"))
     splits = read_splits(artefact.directory)
     quality = read_quality(facts["quality"])
@@ -75,7 +75,9 @@ def record_data(context: Context, data: Prepared) -> None:
     context.store.record_examples(context.run.id, data.splits.test, twins=data.twins)
 
 
-def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[str, Any]:
+def _build_data(
+    desk: Desk, sources: Sequence[Source], tests: Mapping[str, list[str]], directory: Path
+) -> dict[str, Any]:
     from tunesmith.config.quality import CODES
     from tunesmith.data import findings
     from tunesmith.data.check import check
@@ -92,7 +94,6 @@ def _build_data(desk: Desk, sources: Sequence[Source], directory: Path) -> dict[
     recipe = desk.recipe
     cleaned = clean(sources, desk.task)
     asked = recipe.data.quality
-    tests = public_tests(desk)
     # A classifier's doubts are for `data check`: they would cost every run some seconds.
     quality = check(
         cleaned, task=desk.task, settings=asked, tests=tests, only=CODES.keys() - {"label_noise"}
@@ -206,10 +207,9 @@ def public_tests(desk: Desk) -> dict[str, list[str]]:
     return test_texts([_beside(desk.resolved, path) for path in files])
 
 
-def _test_sets(desk: Desk) -> dict[str, Any]:
-    """What those files hold, for the fingerprint of the data; nothing where there are none."""
-    texts = public_tests(desk)
-    return {"tests": {name: digest(*found) for name, found in texts.items()}} if texts else {}
+def _test_sets(tests: Mapping[str, list[str]]) -> dict[str, Any]:
+    """What those sets hold, for the fingerprint of the data; nothing where there are none."""
+    return {"tests": {name: digest(*texts) for name, texts in tests.items()}} if tests else {}
 
 
 def sources_of(desk: Desk) -> list[Source]:
