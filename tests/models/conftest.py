@@ -9,7 +9,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from tiny_models import load_base, questions, write_base
-from tunesmith.models.load import Loaded, with_adapter
+from tunesmith.models.adapters import with_adapter
+from tunesmith.models.load import Loaded
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from tiny_models import END, load_base, tiny_llama, tiny_tokenizer, write_base
@@ -22,8 +21,6 @@ from tunesmith.models.load import (
     load,
     load_renderer,
     model_facts,
-    with_adapter,
-    without_adapter,
 )
 from tunesmith.records import Message
 
@@ -190,87 +187,6 @@ def test_the_type_of_the_weights_follows_the_machine_unless_it_is_named() -> Non
     assert choose_dtype("auto", replace(machine, bf16_fast=True)) == torch.bfloat16
     assert choose_dtype("auto", replace(machine, bf16_fast=False)) == torch.float32
     assert choose_dtype("float16", machine) == torch.float16
-
-
-def write_adapter(base: Path, directory: Path) -> Path:
-    torch.manual_seed(0)
-    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"])
-    model = get_peft_model(load_base(base).model, config)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.5)
-    model.save_pretrained(str(directory))
-    return directory
-
-
-def test_an_adapter_goes_on_and_comes_off_without_a_trace(
-    base_folder: Path, tmp_path: Path
-) -> None:
-    directory = write_adapter(base_folder, tmp_path / "adapter")
-    loaded = load_base(base_folder)
-    names = [name for name, _ in loaded.model.named_modules()]
-    ids = torch.arange(20, device=loaded.device)[None]
-    with torch.no_grad():
-        before = loaded.model(ids).logits
-        for _ in range(2):
-            tuned = with_adapter(loaded, directory)
-            assert not torch.equal(tuned.model(ids).logits, before)
-            assert tuned.base is loaded.model
-            assert tuned.context == 256
-            plain = without_adapter(tuned)
-            assert plain.model is loaded.model
-            assert torch.equal(plain.model(ids).logits, before)
-            assert not hasattr(plain.model, "peft_config")
-            assert [name for name, _ in plain.model.named_modules()] == names
-    assert without_adapter(loaded) is loaded
-
-
-def other_base(directory: Path) -> None:
-    file = directory / "adapter_model.safetensors"
-    save_file({key: t.repeat(2, 2) for key, t in load_file(file).items()}, file)
-
-
-def no_weights(directory: Path) -> None:
-    (directory / "adapter_model.safetensors").unlink()
-
-
-def no_adapter_config(directory: Path) -> None:
-    (directory / "adapter_config.json").unlink()
-
-
-def damaged_weights(directory: Path) -> None:
-    (directory / "adapter_model.safetensors").write_bytes(b"\x00" * 100)
-
-
-def damaged_config(directory: Path) -> None:
-    (directory / "adapter_config.json").write_text("{ no json")
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (other_base, "does not fit"),
-        (no_weights, r"holds no adapter \(adapter_model.safetensors is missing\)"),
-        (no_adapter_config, r"holds no adapter \(adapter_config.json is missing\)"),
-        (damaged_weights, "does not fit"),
-        (damaged_config, "does not fit"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_a_broken_adapter_is_named_and_leaves_the_base_plain(
-    base_folder: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
-) -> None:
-    directory = write_adapter(base_folder, tmp_path / "adapter")
-    damage(directory)
-    loaded = load_base(base_folder)
-    ids = torch.arange(20, device=loaded.device)[None]
-    with torch.no_grad():
-        before = loaded.model(ids).logits
-        with pytest.raises(ModelError, match=message):
-            with_adapter(loaded, directory)
-        assert torch.equal(loaded.model(ids).logits, before)
-    assert not hasattr(loaded.model, "peft_config")
-    assert not any("lora" in name for name, _ in loaded.model.named_modules())
 
 
 def test_a_special_token_beyond_the_weights_is_refused_only_where_a_text_holds_it(

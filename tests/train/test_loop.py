@@ -20,8 +20,9 @@ from transformers import AutoModelForCausalLM
 from tiny_models import load_base, questions, tiny_llama
 from tunesmith.config import TrainingSettings
 from tunesmith.errors import ConfigError, DataError, ModelError, TrainingError
+from tunesmith.models.adapters import with_adapter
 from tunesmith.models.generate import generate
-from tunesmith.models.load import Loaded, with_adapter
+from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
 from tunesmith.records import Adapter, TrainingStep
 from tunesmith.train.loop import TrainingJob, count_steps, steps_of, train

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from tiny_models import load_base
 from tunesmith.config import TrainingSettings
+from tunesmith.models.adapters import with_adapter
 from tunesmith.models.hardware import four_bit_support
-from tunesmith.models.load import with_adapter
 from tunesmith.models.render import Encoded
 from tunesmith.records import TrainingStep
 from tunesmith.train.loop import TrainingJob, train

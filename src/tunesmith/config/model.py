@@ -152,6 +152,9 @@ class ModelSettings(Settings):
         "auto", description="transformers' attention for evaluation; auto lets it choose."
     )
     chat_template: str | None = Field(None, description="A Jinja file instead of the model's own.")
+    adapters: tuple[str, ...] = Field(
+        (), description="PEFT folders that stand on the base, frozen, in their order."
+    )
 
 
 class TrainingSettings(Settings):
@@ -172,6 +175,9 @@ class TrainingSettings(Settings):
     use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (arXiv 2312.03732).")
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear", description="Layers that get an adapter: all-linear, or a list of names."
+    )
+    continue_adapter: bool = Field(
+        False, description="Train the last of model.adapters further, instead of a new adapter."
     )
     max_length: int = Field(2048, gt=0, description="Longest example, in tokens with its answer.")
     lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup"] = Field(

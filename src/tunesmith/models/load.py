@@ -1,4 +1,4 @@
-"""Load a base model with its tokenizer, and adapters onto it: the only place that does.
+"""Load a base model with its tokenizer: the only place that does. `adapters` puts adapters on it.
 
 A base is the embedded `nano`, a folder, or a hub id. Code that a model repository brings along is
 never run, and weights are read from safetensors only.
@@ -6,10 +6,8 @@ never run, and weights are read from safetensors only.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -217,65 +215,6 @@ def _never_repack(model: Any) -> None:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
-
-
-def with_adapter(loaded: Loaded, directory: Path) -> Loaded:
-    """The base with a trained adapter on it, ready to answer.
-
-    Raises ModelError where the directory holds no adapter, or one made for another base.
-    """
-    from peft import PeftModel
-
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (directory / name).is_file():
-            raise ModelError(
-                f"{directory} holds no adapter ({name} is missing)",
-                hint="give the directory that training wrote",
-            )
-    try:
-        with peft_unwarned():
-            model = PeftModel.from_pretrained(loaded.model, str(directory), is_trainable=False)
-    except (RuntimeError, ValueError, TypeError, KeyError, OSError, SafetensorError) as error:
-        _strip(loaded.model)
-        raise ModelError(
-            f"the adapter in {directory} does not fit {loaded.name}: {first_line(error)}",
-            hint="an adapter belongs to the base it was trained on (adapter_config.json names it)",
-        ) from error
-    model.eval()
-    return replace(loaded, model=model)
-
-
-def without_adapter(loaded: Loaded) -> Loaded:
-    """The plain base again, unchanged, so that one loaded base serves many runs."""
-    if not hasattr(loaded.model, "peft_config"):
-        return loaded
-    return replace(loaded, model=_strip(loaded.model.unload()))
-
-
-@contextmanager
-def peft_unwarned() -> Iterator[None]:
-    """Keep back the one warning that PEFT draws from transformers 5 whenever it wraps a model: it
-    asks for a property under its older name, which no reader of the warning can change."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
-        )
-        yield
-
-
-def _strip(base: Any) -> Any:
-    """The base without what PEFT leaves on it: its note, and layers of an adapter half put on.
-
-    PEFT puts the layers on before it reads the weights; with a note left, a second would stack.
-    """
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    for name, layer in list(base.named_modules()):
-        if isinstance(layer, BaseTunerLayer):
-            base.set_submodule(name, layer.get_base_layer())
-    if hasattr(base, "peft_config"):
-        del base.peft_config
-    return base
 
 
 def _generation_stops(source: str, revision: str | None) -> list[int]:

@@ -49,7 +49,7 @@ def model_answers(
     """
     from tunesmith.evaluate.answer import ModelResponder, may_come
     from tunesmith.evaluate.effect import changed_share
-    from tunesmith.models.load import with_adapter, without_adapter
+    from tunesmith.models.adapters import with_adapter, without_adapter
     from tunesmith.store.artefacts import fingerprint
 
     recipe = context.recipe
@@ -70,7 +70,10 @@ def model_answers(
         if done:
             context.listener.say(f"{variant}: {len(done):,} answers are there already")
         loaded = bases.get(four_bit)
-        ready = loaded if adapter is None else with_adapter(loaded, adapter.directory)
+        ready = loaded
+        if adapter is not None:
+            goes_on = recipe.method_settings(variant).continue_adapter
+            ready = with_adapter(loaded, adapter.directory, instead_of_last=goes_on)
         try:
             responder = ModelResponder(
                 ready,

@@ -116,7 +116,12 @@ def _model(settings: ModelSettings, *, weights: bool) -> Inputs:
     files = sorted(f for pattern in wanted for f in folder.glob(pattern)) if folder.is_dir() else []
     template = settings.chat_template
     return {
-        "settings": settings.model_dump() if weights else {"name": settings.name},
+        "settings": settings.model_dump(exclude={"adapters"})
+        if weights
+        else {"name": settings.name},
+        "adapters": [_hash(Path(f) / "adapter_model.safetensors") for f in settings.adapters]
+        if weights
+        else [],
         "revision": settings.revision if folder.is_dir() else _commit(settings),
         "files": {f.name: _hash(f) for f in files},
         "chat_template": template and (_hash(Path(template)) if Path(template).is_file() else None),

@@ -29,6 +29,7 @@ class Bases:
 
     def get(self, four_bit: bool) -> Loaded:
         """The base, loaded now or earlier."""
+        from tunesmith.models.adapters import with_earlier
         from tunesmith.models.load import load
 
         if self._loaded is None or self._loaded.quantised != four_bit:
@@ -36,7 +37,8 @@ class Bases:
             recipe = self.context.recipe
             what = f"{recipe.model.name}{' in 4 bits' if four_bit else ''}"
             self.context.listener.say(f"loading {what}")
-            self._loaded = load(recipe.model, four_bit=four_bit, hardware=self.context.hardware)
+            base = load(recipe.model, four_bit=four_bit, hardware=self.context.hardware)
+            self._loaded = with_earlier(base, [Path(folder) for folder in recipe.model.adapters])
         return self._loaded
 
     def release(self) -> None:

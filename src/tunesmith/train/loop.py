@@ -33,6 +33,7 @@ from transformers import set_seed
 
 from tunesmith.config import TrainingSettings
 from tunesmith.errors import Interrupted, TrainingError
+from tunesmith.models.adapters import TRAINED, take_off
 from tunesmith.models.attention import can_pack, is_deterministic, packed_attention_on
 from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
@@ -139,7 +140,7 @@ def train(loaded: Loaded, method: Method, job: TrainingJob) -> Adapter:
             "gradient_checkpointing: true or model.load_in_4bit: true",
         ) from error
     finally:
-        _detach(model)
+        take_off(model)
 
 
 class _Run:
@@ -381,7 +382,9 @@ class _Run:
         weights = directory / "adapter_model.safetensors"
         # Embeddings are never trained here, and PEFT's "auto" would ask the hub about them.
         with checkpoints.writing(directory):
-            self.model.save_pretrained(str(directory), save_embedding_layers=False)
+            self.model.save_pretrained(
+                str(directory), save_embedding_layers=False, selected_adapters=[TRAINED]
+            )
             self.loaded.renderer.tokenizer.save_pretrained(str(directory))
         return Adapter(
             name=self.job.name,
@@ -406,10 +409,3 @@ def _checkpointing(base: Any, verb: str) -> Callable[..., None]:
         base, today if hasattr(base, today) else f"gradient_checkpointing_{verb}"
     )
     return found
-
-
-def _detach(model: Any) -> None:
-    """Take the adapter off; PEFT leaves a note on the base on which a second would stack."""
-    base = model.unload()
-    if hasattr(base, "peft_config"):
-        del base.peft_config

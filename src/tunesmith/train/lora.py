@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from tunesmith.config import ModelSettings, TrainingSettings
 from tunesmith.errors import ConfigError, ModelError
-from tunesmith.models.load import load_config, peft_unwarned, skeleton
+from tunesmith.models.adapters import TRAINED, activate, earlier_adapters, peft_unwarned
+from tunesmith.models.load import load_config, skeleton
 
 
 class Lora:
@@ -44,6 +46,8 @@ class Lora:
         )
         try:
             with peft_unwarned():
+                if earlier := earlier_adapters(model):
+                    return _beside(model, earlier, config, settings)
                 return get_peft_model(model, config)
         except ValueError as error:
             raise ModelError(
@@ -63,6 +67,24 @@ class Lora:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing to put back."""
+
+
+def _beside(
+    model: Any, earlier: Sequence[str], config: LoraConfig, settings: TrainingSettings
+) -> Any:
+    """A new adapter beside frozen ones; or the last of them, copied, in its own place."""
+    if settings.continue_adapter:
+        last = earlier[-1]
+        model.add_adapter(TRAINED, replace(model.peft_config[last], inference_mode=False))
+        weights = {name: p for name, p in model.named_parameters() if f".{last}." in name}
+        for name, parameter in model.named_parameters():
+            if f".{TRAINED}." in name:
+                parameter.data.copy_(weights[name.replace(f".{TRAINED}.", f".{last}.")])
+        earlier = earlier[:-1]
+    else:
+        model.add_adapter(TRAINED, config)
+    activate(model, [*earlier, TRAINED], train=True)
+    return model
 
 
 def check_attachable(base: ModelSettings, settings: TrainingSettings) -> None:
