@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
-.PHONY: demo test check lint types layers pytest bench clean help
+.PHONY: demo test check lint types layers pytest bench bench-gpu clean help
 
 help:
 	@echo "make demo    install into .venv and run the recipe anecdot on the embedded base"
 	@echo "make test    install, then lint, types, layers and tests"
 	@echo "make check   lint, types and layers only"
-	@echo "make bench   the training loop against TRL's, the data check against pandas"
+	@echo "make bench   the training loop against TRL's, small runs, the data check against pandas"
+	@echo "make bench-gpu  an 8B model on an NVIDIA GPU: speed against TRL, memory against the plan"
 	@echo "make clean   remove .venv and caches"
 
 demo: $(READY)
@@ -36,7 +37,11 @@ pytest: $(READY_DEV)
 
 bench: $(READY_DEV)
 	$(BIN)/python benchmarks/train_speed.py
+	$(BIN)/python benchmarks/resident_base.py
 	$(BIN)/python benchmarks/data_check.py
+
+bench-gpu: $(READY_DEV)
+	$(BIN)/python benchmarks/train_speed_gpu.py
 
 # torch first, by itself and pinned: nothing that follows may bring another build of it.
 $(READY): pyproject.toml constraints.txt

@@ -1,71 +1,64 @@
-"""The training loop against a plain TRL SFTTrainer: tokens per second, peak memory, final loss.
+"""The training loop against a plain TRL SFTTrainer: examples and tokens a second, memory, loss.
 
-    python benchmarks/train_speed.py [--json] [--rows 480] [--repeats 3]
+    python benchmarks/train_speed.py [--json] [--rows 480] [--repeats 3] [--save FILE]
 
-480 OrgAccess rows (TUNESMITH_SHARED_DATA, or ../shared/data beside the checkout), one epoch, a
-random Llama of 6 layers and width 256, LoRA of rank 16 on all linear layers, batches of 8, in one
-process, the sides taking turns. Tokens are those of the rows, padding not counted, for both sides.
+OrgAccess rows (TUNESMITH_SHARED_DATA, or ../shared/data beside the checkout), one epoch, a random
+Llama of 6 layers and width 256, LoRA of rank 16 on all linear layers, batches of 8, in one process,
+the sides taking turns. Tokens are those of the rows: padding does not count, a shared one does.
 
 `trl`: SFTTrainer with its defaults (padding, gradient checkpointing, loss on the completion) in the
 precision that this machine multiplies: its default bfloat16 where there are units for it, float32
 where there are none. `trl_no_checkpointing`: the same without checkpointing, which is what an
-expert would set here. `trl_bfloat16`: its true default on a machine without bfloat16 units, a few
-steps only; it is no fair opponent there, and `ratio` leaves it out.
+expert would set here. `trl_packed`: without checkpointing, with its own packing (bfd, position ids
+that restart), packs of as many tokens as 8 rows have, one a step. `trl_bfloat16`: its true default
+on a machine without bfloat16 units, a few steps only; it is no fair opponent there, and no ratio
+has it. `instructions_first`: ours on the same rows with the task's option of that name.
+LLaMA-Factory takes part where its command line is installed (benchmarks/llama_factory.py).
 
-The final loss is taken over all rows with the finished adapter, by one and the same function.
+`upper_lora` is another method, adapters on the upper three of the six layers, and has no ratio with
+TRL: three epochs with the layers below computed once, and `upper_lora_whole` one epoch, in which
+nothing can be kept.
+
+Before the clock every side's loss and gradients of 8 rows are held against plain transformers, one
+row at a time; a side of ours or of TRL's padding that fails ends the benchmark. The final loss is
+taken over all rows with the finished adapter, by one and the same function. Start-up stands apart:
+the import in a fresh process, and loading with building the trainer.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import importlib.metadata
 import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for every side; docs/pitfalls.md
 
-import psutil
+import llama_factory
 import torch
+from speed_data import make_base, read_rows
+from speed_sides import BATCH, Measured, Ours, Trl, alone, gate
 
-from tunesmith.config import ModelSettings, TrainingSettings
+from tunesmith.config import ModelSettings
 from tunesmith.models.hardware import cpu_has_fast_bf16
-from tunesmith.models.load import Loaded, load, with_adapter
-from tunesmith.models.render import Encoded
+from tunesmith.models.load import DTYPES, load
 from tunesmith.records import Example
-from tunesmith.tasks.access_decision import AccessDecision
+from tunesmith.train.lora import Lora
+from tunesmith.train.upper import UpperLora
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-LEARNING_RATE, RANK, ALPHA, BATCH, SEED = 2e-4, 16, 32, 8, 42
 FEW_STEPS = 4  # of an arm that is shown, not timed in earnest
-VOCABULARY = 4096
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One training: seconds inside it, tokens of the rows, peak memory above the start, loss."""
-
-    seconds: float
-    tokens: int
-    peak_bytes: int
-    loss: float
-
-    @property
-    def rate(self) -> float:
-        """Tokens a second."""
-        return self.tokens / self.seconds
+IMPORTS = {
+    "tunesmith": "import tunesmith.train.loop, tunesmith.train.lora",
+    "trl": "from trl import SFTConfig, SFTTrainer; from peft import LoraConfig",
+}
 
 
 def main() -> None:
@@ -74,127 +67,86 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON object alone")
     parser.add_argument("--rows", type=int, default=480)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", action="append", help="this side (may be repeated)")
+    parser.add_argument("--save", type=Path, help="write the JSON object into this file, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "base"
         examples = read_rows(arguments.rows)
         make_base(base, examples)
-        result = compare(base, examples, arguments.repeats)
+        turned = read_rows(arguments.rows, instructions_first=True)
+        result = compare(base, examples, turned, arguments.repeats, arguments.only)
     if not arguments.json:
         print(table(result), file=sys.stderr)
-    print(json.dumps(result))
+    short = json.loads(json.dumps(result), parse_float=lambda digits: float(f"{float(digits):.5g}"))
+    if arguments.save:
+        arguments.save.write_text(json.dumps(short, indent=2) + "\n")
+    print(json.dumps(short))
 
 
-def read_rows(rows: int) -> list[Example]:
-    """The first usable rows of OrgAccess easy, as the task renders them."""
-    import pyarrow.parquet as pq
-
-    from tunesmith.tasks.base import RowError
-
-    folder = Path(os.environ.get("TUNESMITH_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
-    file = folder / "orgaccess" / "easy.parquet"
-    if not file.exists():
-        sys.exit(f"{file} is not there: set TUNESMITH_SHARED_DATA")
-    task = AccessDecision()
-    examples: list[Example] = []
-    for row in pq.read_table(file).slice(0, 2 * rows).to_pylist():
-        try:
-            draft = task.shape(row)
-        except RowError:
-            continue
-        examples.append(Example(tuple(draft.messages), draft.target, draft.label))
-    return examples[:rows]
-
-
-def make_base(folder: Path, examples: Sequence[Example]) -> None:
-    """A random Llama of 6 layers and width 256 with a tokenizer made from the rows."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    texts = (" ".join((*(m.content for m in e.messages), e.target)) for e in examples)
-    tokenizer.train_from_iterator(texts, trainer)
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<pad>"
-    )
-    wrapped.chat_template = (
-        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    torch.manual_seed(SEED)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(wrapped),
-            hidden_size=256,
-            intermediate_size=768,
-            num_hidden_layers=6,
-            num_attention_heads=8,
-            num_key_value_heads=8,
-            max_position_embeddings=2048,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=wrapped.eos_token_id,
-            pad_token_id=wrapped.pad_token_id,
-        )
-    )
-    model.save_pretrained(folder)
-    wrapped.save_pretrained(folder)
-
-
-def compare(base: Path, examples: Sequence[Example], repeats: int) -> dict[str, Any]:
-    """Every side `repeats` times, taking turns; medians, spread, and the ratio."""
+def compare(
+    base: Path,
+    examples: Sequence[Example],
+    turned: Sequence[Example],
+    repeats: int,
+    only: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Every side `repeats` times, taking turns; medians, spread, and the ratios."""
     fast_bf16 = torch.cuda.is_available() or cpu_has_fast_bf16()
     precision = "bfloat16" if fast_bf16 else "float32"
     settings = ModelSettings(name=str(base), dtype=precision)
-    encoded = load(settings, four_bit=False).renderer.examples(examples)
-    sides: dict[str, Callable[[], Measured]] = {
-        "tunesmith": lambda: ours(settings, encoded),
-        "trl": lambda: trl(settings, encoded, bf16=fast_bf16),
-        "trl_no_checkpointing": lambda: trl(
-            settings, encoded, bf16=fast_bf16, gradient_checkpointing=False
-        ),
+    renderer = load(settings, four_bit=False).renderer
+    encoded, first = renderer.examples(examples), renderer.examples(turned)
+    expert = {"bf16": fast_bf16, "gradient_checkpointing": False}
+    sides = {
+        "tunesmith": (Ours(settings), encoded),
+        "trl": (Trl(settings, bf16=fast_bf16), encoded),
+        "trl_no_checkpointing": (Trl(settings, **expert), encoded),
+        "trl_packed": (Trl(settings, packed=True, **expert), encoded),
+        "instructions_first": (Ours(settings), first),
+        "upper_lora": (Ours(settings, UpperLora, num_train_epochs=3), encoded),
+        "upper_lora_whole": (Ours(settings, UpperLora), encoded),
     }
-    found: dict[str, list[Measured]] = {name: [] for name in sides}
+    sides = {name: side for name, side in sides.items() if only is None or name in only}
+    gates = {}
+    for name, (side, rows) in sides.items():
+        method = side.method if isinstance(side, Ours) else Lora
+        found = gate(side, alone(settings, rows[:BATCH], method), rows[:BATCH])
+        holds = found.holds(DTYPES[precision])
+        gates[name] = {"loss": found.loss, "gradients": found.gradients, "equal": holds}
+        if not holds and name != "trl_packed":
+            sys.exit(f"{name} gives other gradients than one row at a time: {found}")
+    measured: dict[str, list[Measured]] = {name: [] for name in sides}
     for turn in range(repeats):
-        for name, side in sides.items():
-            found[name].append(side())
-            last = found[name][-1]
+        for name, (side, rows) in sides.items():
+            last = side.measure(rows)
+            measured[name].append(last)
             print(
-                f"{turn + 1}/{repeats} {name}: {last.rate:,.0f} tokens/s, loss {last.loss:.4f}",
+                f"{turn + 1}/{repeats} {name}: {last.rate:.2f} examples/s, loss {last.loss:.4f}",
                 file=sys.stderr,
             )
-    result: dict[str, Any] = {name: _summary(measured) for name, measured in found.items()}
-    if not fast_bf16:
-        shown = trl(settings, encoded, bf16=True, max_steps=FEW_STEPS)
-        result["trl_bfloat16"] = {"tokens_per_second": round(shown.rate, 1), "steps": FEW_STEPS}
-    ratios = [a.rate / b.rate for a, b in zip(found["tunesmith"], found["trl"], strict=True)]
-    experts = [
-        a.rate / b.rate
-        for a, b in zip(found["tunesmith"], found["trl_no_checkpointing"], strict=True)
-    ]
-    loss, other = found["tunesmith"][-1].loss, found["trl"][-1].loss
+    result: dict[str, Any] = {name: _summary(found) for name, found in measured.items()}
+    if not fast_bf16 and only is None:
+        shown = Trl(settings, bf16=True).measure(encoded, max_steps=FEW_STEPS)
+        result["trl_bfloat16"] = {"tokens_per_second": shown.token_rate, "steps": FEW_STEPS}
+    result["llama_factory"] = llama_factory.measure(base, examples, repeats)
     return {
-        "ratio": round(statistics.median(ratios), 3),
-        "ratio_spread": [round(min(ratios), 3), round(max(ratios), 3)],
-        "ratio_no_checkpointing": round(statistics.median(experts), 3),
-        "loss_difference_percent": round(100 * (loss / other - 1), 3),
+        **_ratio("ratio", measured, "tunesmith", "trl"),
+        **_ratio("ratio_no_checkpointing", measured, "tunesmith", "trl_no_checkpointing"),
+        **_ratio("ratio_packed", measured, "tunesmith", "trl_packed"),
+        **_ratio("ratio_instructions_first", measured, "instructions_first", "trl"),
+        **_ratio("ratio_upper_kept", measured, "upper_lora", "upper_lora_whole"),
+        **_loss_difference(measured),
+        "gate": gates,
+        "import_seconds": {name: _import_seconds(line) for name, line in IMPORTS.items()},
         **result,
         "rows": len(examples),
-        "tokens_a_row": round(sum(len(e.ids) for e in encoded) / len(encoded), 1),
-        "answer_share": round(
-            sum(e.answer_tokens for e in encoded) / sum(len(e.ids) for e in encoded), 3
-        ),
+        "tokens_a_row": sum(len(e.ids) for e in encoded) / len(encoded),
+        "answer_share": sum(e.answer_tokens for e in encoded) / sum(len(e.ids) for e in encoded),
         "precision": precision,
         "repeats": repeats,
         "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg(),
         "machine": platform.processor() or platform.machine(),
         "versions": {
             name: importlib.metadata.version(name)
@@ -203,152 +155,85 @@ def compare(base: Path, examples: Sequence[Example], repeats: int) -> dict[str, 
     }
 
 
-def ours(settings: ModelSettings, encoded: Sequence[Encoded]) -> Measured:
-    """Tunesmith's loop."""
-    from tunesmith.train.loop import TrainingJob, train
-    from tunesmith.train.lora import Lora
-
-    training = TrainingSettings(
-        learning_rate=LEARNING_RATE,
-        num_train_epochs=1,
-        per_device_train_batch_size=BATCH,
-        lora_r=RANK,
-        lora_alpha=ALPHA,
-        lr_scheduler_type="linear",
-        warmup_steps=0,
-        eval_strategy="no",
-    )
-    loaded = load(settings, four_bit=False)
-    with tempfile.TemporaryDirectory() as folder, peak_memory() as peak:
-        job = TrainingJob("lora", encoded, (), training, SEED, Path(folder))
-        began = time.perf_counter()
-        train(loaded, Lora(), job)
-        seconds = time.perf_counter() - began
-        loss = final_loss(with_adapter(loaded, Path(folder) / "adapter"), encoded)
-    return Measured(seconds, sum(len(e.ids) for e in encoded), peak[0], loss)
+def _ratio(name: str, measured: dict[str, list[Measured]], one: str, two: str) -> dict[str, Any]:
+    """Examples a second of one side against another's, turn by turn: median and spread."""
+    if not {one, two} <= measured.keys():
+        return {}
+    found = [a.rate / b.rate for a, b in zip(measured[one], measured[two], strict=True)]
+    return {name: statistics.median(found), f"{name}_spread": [min(found), max(found)]}
 
 
-def trl(
-    settings: ModelSettings, encoded: Sequence[Encoded], *, max_steps: int = -1, **overrides: Any
-) -> Measured:
-    """TRL's SFTTrainer on the same tokens, with its defaults but for `overrides`."""
-    from datasets import Dataset
-    from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer
-
-    loaded = load(settings, four_bit=False)
-    rows = [
-        {"input_ids": list(e.ids), "completion_mask": [0] * e.answer_start + [1] * e.answer_tokens}
-        for e in encoded
-    ]
-    with tempfile.TemporaryDirectory() as folder, peak_memory() as peak:
-        trainer = SFTTrainer(
-            model=loaded.model,
-            args=SFTConfig(
-                output_dir=folder,
-                num_train_epochs=1,
-                max_steps=max_steps,
-                learning_rate=LEARNING_RATE,
-                report_to="none",
-                save_strategy="no",
-                disable_tqdm=True,
-                completion_only_loss=True,  # its default for prompt and completion as text
-                use_cpu=not torch.cuda.is_available(),
-                seed=SEED,
-                **overrides,
-            ),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=loaded.renderer.tokenizer,
-            peft_config=LoraConfig(
-                r=RANK, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"
-            ),
-        )
-        began = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - began
-        seen = encoded if max_steps < 0 else encoded[: max_steps * BATCH]
-        model = trainer.model.float() if max_steps < 0 else None
-        loss = float("nan") if model is None else final_loss(_bare(loaded, model), encoded)
-    return Measured(seconds, sum(len(e.ids) for e in seen), peak[0], loss)
-
-
-def _bare(loaded: Loaded, model: Any) -> Loaded:
-    from dataclasses import replace
-
-    return replace(loaded, model=model)
-
-
-def final_loss(loaded: Loaded, encoded: Sequence[Encoded]) -> float:
-    """Mean loss (nats) of an answer token over all rows, one row at a time, plain transformers."""
-    loaded.model.eval()
-    total, tokens = 0.0, 0
-    with torch.inference_mode():
-        for example in encoded:
-            ids = torch.tensor([example.ids], device=loaded.device)
-            logits = loaded.model(input_ids=ids).logits[0, example.answer_start - 1 : -1].float()
-            target = ids[0, example.answer_start :]
-            total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
-            tokens += len(target)
-    return total / tokens
-
-
-@contextmanager
-def peak_memory() -> Iterator[list[int]]:
-    """Peak resident memory above the start, in bytes; on a GPU, peak allocated memory."""
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    process, found, over = psutil.Process(), [0], threading.Event()
-    start = process.memory_info().rss
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-
-    def watch() -> None:
-        while not over.wait(0.05):
-            found[0] = max(found[0], process.memory_info().rss - start)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        over.set()
-        thread.join()
-        if torch.cuda.is_available():
-            found[0] = torch.cuda.max_memory_allocated()
+def _loss_difference(measured: dict[str, list[Measured]]) -> dict[str, Any]:
+    if not {"tunesmith", "trl"} <= measured.keys():
+        return {}
+    loss, other = measured["tunesmith"][-1].loss, measured["trl"][-1].loss
+    return {"loss_difference_percent": 100 * (loss / other - 1)}
 
 
 def _summary(measured: Sequence[Measured]) -> dict[str, Any]:
     rates = [m.rate for m in measured]
     return {
-        "tokens_per_second": round(statistics.median(rates), 1),
-        "spread": [round(min(rates), 1), round(max(rates), 1)],
-        "peak_mib": round(statistics.median(m.peak_bytes for m in measured) / 2**20, 1),
-        "final_loss": round(measured[-1].loss, 5),
+        "examples_per_second": statistics.median(rates),
+        "spread": [min(rates), max(rates)],
+        "tokens_per_second": statistics.median(m.token_rate for m in measured),
+        "peak_mib": statistics.median(m.peak_bytes for m in measured) / 2**20,
+        "startup_seconds": statistics.median(m.startup for m in measured),
+        "final_loss": measured[-1].loss,
     }
+
+
+def _import_seconds(line: str) -> float:
+    """What an import takes in a fresh process: the median of three."""
+    code = f"import time; t = time.perf_counter(); {line}; print(time.perf_counter() - t)"
+    return statistics.median(
+        float(
+            subprocess.run(
+                [sys.executable, "-W", "ignore", "-c", code],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                check=True,
+                text=True,
+            ).stdout.split()[-1]
+        )
+        for _ in range(3)
+    )
 
 
 def table(result: dict[str, Any]) -> str:
     """The figures in a table for people."""
-    lines = [f"{'':22}{'tokens/s':>10}{'spread':>20}{'peak MiB':>10}{'loss':>9}"]
-    for name in ("tunesmith", "trl", "trl_no_checkpointing"):
+    lines = [
+        f"{'':22}{'examples/s':>11}{'spread':>18}{'tokens/s':>10}{'peak MiB':>10}"
+        f"{'start s':>9}{'loss':>9}"
+    ]
+    for name in result["gate"]:
         side = result[name]
         low, high = side["spread"]
         lines.append(
-            f"{name:22}{side['tokens_per_second']:>10,.0f}{f'{low:,.0f} to {high:,.0f}':>20}"
-            f"{side['peak_mib']:>10,.0f}{side['final_loss']:>9.4f}"
+            f"{name:22}{side['examples_per_second']:>11.2f}{f'{low:.2f} to {high:.2f}':>18}"
+            f"{side['tokens_per_second']:>10,.0f}{side['peak_mib']:>10,.0f}"
+            f"{side['startup_seconds']:>9.2f}{side['final_loss']:>9.4f}"
         )
     if "trl_bfloat16" in result:
         side = result["trl_bfloat16"]
-        lines.append(
-            f"{'trl_bfloat16':22}{side['tokens_per_second']:>10,.0f}  ({side['steps']} steps)"
-        )
-    low, high = result["ratio_spread"]
-    lines.append(
-        f"\n{result['ratio']:.2f} times TRL's defaults ({low:.2f} to {high:.2f}), "
-        f"{result['ratio_no_checkpointing']:.2f} times TRL without checkpointing; loss "
-        f"{result['loss_difference_percent']:+.2f} %"
-    )
+        lines.append(f"trl_bfloat16: {side['tokens_per_second']:,.0f} tokens/s ({FEW_STEPS} steps)")
+    if isinstance(result["llama_factory"], str):
+        lines.append(f"llama_factory: {result['llama_factory']}")
+    lines += [
+        f"{name}: loss and gradients NOT those of single rows ({found['gradients']:.1e})"
+        for name, found in result["gate"].items()
+        if not found["equal"]
+    ]
+    for name, against in (
+        ("ratio", "TRL's defaults"),
+        ("ratio_no_checkpointing", "TRL without checkpointing"),
+        ("ratio_packed", "TRL packed"),
+        ("ratio_instructions_first", "TRL's defaults, with the instructions first"),
+        ("ratio_upper_kept", "upper_lora's first epoch, with the frozen layers kept"),
+    ):
+        if name not in result:
+            continue
+        low, high = result[f"{name}_spread"]
+        lines.append(f"{result[name]:.2f} times {against} ({low:.2f} to {high:.2f})")
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ def test_every_command_of_the_page_does_what_it_says(
     for name, content in written:
         (tmp_path / name).write_text(content, "utf-8")
     commands = COMMAND.findall(page)
-    assert len(commands) == 11
+    assert len(commands) == 12
     said = {}
     for command in commands:
         found = CliRunner().invoke(app, shlex.split(command), env={"COLUMNS": "120"})
@@ -37,3 +37,5 @@ def test_every_command_of_the_page_does_what_it_says(
     assert "test to training" in said["data diff faq-v1 faq"]
     made = ("faq-v1/sources/made/train.jsonl", "data_report.html", "openai.jsonl", "alpaca.jsonl")
     assert all((tmp_path / name).is_file() for name in made)
+    credits = ("faq-v1/ATTRIBUTION.md", "openai.jsonl.ATTRIBUTION.md")
+    assert all("CC-BY-SA-4.0" in (tmp_path / name).read_text("utf-8") for name in credits)

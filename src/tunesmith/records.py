@@ -19,6 +19,9 @@ Role = Literal["system", "user", "assistant"]
 Interval = tuple[float, float]
 
 
+TOGETHER = "split_group"  # the key of meta whose equal values keep rows in one part
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a chat."""
@@ -171,19 +174,20 @@ class DataFacts:
     length_p99: int
     length_max: int
     answer_mean: float
-
-
-ChoiceSource = Literal["rule", "recipe", "set", "default"]
+    length_sd: float = 0.0
+    shared_prefix: int = 0  # tokens that every example opens with
+    labels: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One hyperparameter with its reason and where it came from."""
+    """One hyperparameter with its reason and its source: a paper, a table, a line of the recipe,
+    `set` (the command line) or `default`."""
 
     name: str
     value: Any
     reason: str
-    source: ChoiceSource
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

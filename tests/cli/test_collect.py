@@ -45,6 +45,7 @@ def test_in_words(docs: Path, tmp_path: Path) -> None:
     assert re.search(r"licence +2 +unknown", found.stdout)
     assert "docs/c.txt: not UTF-8" in found.stdout
     assert str(tmp_path / "c" / "documents.jsonl") in found.stdout
+    assert re.search(r"up to date on 20\d\d-\d\d-\d\d; the same command", found.stdout)
     again = typed("files", "--set", f"paths={docs}", "--set", "longest=500", "--out",
                   str(tmp_path / "c"), "--home", str(tmp_path))  # fmt: skip
     assert again.exit_code == 2
@@ -56,8 +57,8 @@ def test_as_json_and_into_the_home(docs: Path, tmp_path: Path) -> None:
     options = ("--set", f"paths=[{docs}]", "--home", str(tmp_path / "home"), "--json")
     first = json.loads(typed("files", *options, "--limit", "1").stdout)
     assert list(first) == [
-        "folder", "file", "documents", "new", "repeated", "pages", "skipped", "licences", "done",
-        "seconds",
+        "folder", "file", "documents", "new", "changed", "removed", "repeated", "pages",
+        "skipped", "licences", "done", "finished", "seconds",
     ]  # fmt: skip
     assert (first["documents"], first["done"]) == (1, False)
     assert Path(first["folder"]).parent == tmp_path / "home" / "collected"
@@ -142,3 +143,29 @@ def test_a_host_that_gives_up_half_way(tmp_path: Path) -> None:
         server.quota = 100
         found = typed("stack_exchange", *options, "--home", str(tmp_path), "--json")
     assert json.loads(found.stdout)["documents"] == 8
+
+
+def test_a_finished_collection_says_when_and_how_it_is_refreshed(tmp_path: Path) -> None:
+    questions = [question(n, answers=[answer(100 + n)]) for n in range(1, 3)]
+    with StackExchange(questions) as server:
+        sets = ("--set", f"base_url={server.url}/2.3", "--set", "interval_s=0")
+        options = ("stack_exchange", *sets, "--home", str(tmp_path))
+        for _ in range(2):
+            found = typed(*options)
+            assert re.search(r"finished on 20\d\d-\d\d-\d\d; --refresh brings", found.stdout)
+        server.questions = [*questions, question(3, answers=[answer(103)])]
+        value = json.loads(typed(*options, "--refresh", "--json").stdout)
+    assert (value["documents"], value["new"]) == (3, 1)
+
+
+def test_paths_of_a_recipe_are_found_beside_it(
+    docs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    home = ("--home", str(tmp_path / "home"))
+    for folder in ("docs", "docs/*.md"):
+        (tmp_path / "mine.yaml").write_text(RECIPE.format(folder=f'"{folder}"'))
+        found = typed("guide", "--recipe", "../mine.yaml", *home, "--json")
+        assert found.exit_code == 0, found.stderr
+        assert json.loads(found.stdout)["documents"] == 2

@@ -184,3 +184,20 @@ def test_the_real_command_finds_what_it_must(shared_data: Path) -> None:
     assert value["rows"] == 31630
     assert value["duplicate_prompts"] == 4810
     assert value["repaired_labels"] == {"reject": 139}
+
+
+def test_a_row_is_shown_masked_unless_it_is_asked_for_whole(tmp_path: Path) -> None:
+    token = "ghp_" + "A1b2" * 9
+    file = tmp_path / "rows.jsonl"
+    row = {"question": "Which key?", "answer": f"Use {token}.", "topic": f"key {token}"}
+    file.write_text(json.dumps(row) + "\n")
+
+    def shown(*arguments: str) -> str:
+        found = CliRunner().invoke(data, ["show", str(file), *arguments], env={"COLUMNS": "200"})
+        assert found.exit_code == 0, found.stderr
+        return found.stdout
+
+    for arguments in ([], ["--json"]):
+        assert token[:12] not in shown(*arguments)
+        assert "Use [github_token]." in shown(*arguments)
+        assert f"Use {token}." in shown(*arguments, "--unmasked")

@@ -93,11 +93,9 @@ def test_the_card_is_one_that_the_hub_and_datasets_read(
         "tunesmith data freeze faq.yaml",
     ):
         assert words in card
-    for config in front["configs"]:
-        files = {it["split"]: str(folder / "v1" / it["path"]) for it in config["data_files"]}
-        loaded = load_dataset("json", data_files=files, cache_dir=str(folder / "cache"))
-        rows = sum(part.num_rows for part in loaded.values())
-        assert rows == {"default": 91, "asked": 30, "made": 61}[config["config_name"]]
+    for name, count in {None: 91, "asked": 30, "made": 61}.items():
+        loaded = load_dataset(str(folder / "v1"), name, cache_dir=str(folder / "cache"))
+        assert sum(part.num_rows for part in loaded.values()) == count
 
 
 def test_the_same_again_is_the_same_and_writes_nothing(
@@ -172,6 +170,63 @@ def test_exported_and_read_again(folder: Path, frozen: dict[str, Any]) -> None:
     assert "1 rows hold a system turn (chat.jsonl:1)" in " ".join(refused.stderr.split())
     wrong = typed(folder, "export", str(chat), "--format", "arrow", "--out", str(whole))
     assert "chatml, openai" in wrong.stderr
+
+
+def test_a_recipe_is_exported_with_whom_to_credit(folder: Path) -> None:
+    chat = folder / "recipe.jsonl"
+    recipe = str(folder / "faq.yaml")
+    sent = told(
+        folder, "export", recipe, "--part", "test", "--format", "trl", "--out", str(chat),
+        "--set", "data.rows=30",
+    )  # fmt: skip
+    assert (sent["rows"], len(lines(chat))) == (6, 6)
+    credits = Path(sent["attribution"]).read_text("utf-8")
+    assert sent["attribution"] == f"{chat}.ATTRIBUTION.md"
+    assert "## CC-BY-SA-4.0" in credits
+    assert "recipe.jsonl:1" in credits
+    whole = folder / "kept.jsonl"
+    sent = told(folder, "export", recipe, "--format", "jsonl", "--out", str(whole))
+    assert sent["attribution"] is None
+
+
+def test_columns_of_other_names_are_told(folder: Path) -> None:
+    odd, even, chat = (folder / name for name in ("odd.jsonl", "even.jsonl", "named.jsonl"))
+    odd.write_text('{"Q": "a?", "A": "It is a."}\n{"Q": "b?", "A": "It is b."}\n')
+    even.write_text('{"Q": "a?", "A": "It is a."}\n')
+    named = ("--field", "question=Q", "--field", "answer=A")
+    sent = told(folder, "export", str(odd), "--format", "chatml", "--out", str(chat), *named)
+    assert sent["rows"] == 2
+    assert lines(chat)[0]["messages"][0] == {"role": "user", "content": "a?"}
+    found = told(folder, "diff", str(odd), str(even), *named)
+    assert (found["same"], found["removed"]) == (1, 1)
+
+
+def test_licences_that_exclude_each_other_are_said_at_once(folder: Path) -> None:
+    closed = ("--set", "data.sources.made.licence=CC-BY-NC-4.0", "--set", "name=closed")
+    found = typed(folder, "freeze", str(folder / "faq.yaml"), *closed)
+    assert found.exit_code == 0, found.stderr
+    assert "error" in found.stderr
+    assert "CC-BY-NC-4.0" in found.stderr
+    assert "CC-BY-NC-4.0" not in found.stdout
+    [error] = told(folder, "freeze", str(folder / "faq.yaml"), *closed)["errors"]
+    assert error["code"] == "incompatible_licences"
+    assert told(folder, "freeze", str(folder / "faq.yaml"))["errors"] == []
+
+
+def test_a_version_is_removed_by_its_id(folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    made = told(folder, "freeze", str(folder / "faq.yaml"), "--home", str(home))
+    by_name = typed(folder, "versions", "--remove", "faq", "--home", str(home))
+    assert by_name.exit_code == 2
+    assert made["version"][:12] in by_name.stderr
+    begun = made["version"][:9]
+    gone = told(folder, "versions", "--remove", begun, "--home", str(home))
+    assert gone == {"removed": made["version"]}
+    assert not Path(made["directory"]).exists()
+    assert told(folder, "versions", "--home", str(home))["versions"] == []
+    again = typed(folder, "versions", "--remove", begun, "--home", str(home))
+    assert again.exit_code == 2
+    assert "tunesmith data versions" in again.stderr
 
 
 def test_shown_as_the_model_sees_them(folder: Path, frozen: dict[str, Any]) -> None:

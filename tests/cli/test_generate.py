@@ -19,7 +19,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from data.generate.cases import document
-from data.generate.servers import Say, good_pairs, openai_server
+from data.generate.servers import Say, good_pairs, openai_server, prompt_of
 from small_runs import Ear
 from tunesmith.cli.data import data
 from tunesmith.data.collect.document import to_json
@@ -100,7 +100,9 @@ def test_as_json(recipe: Callable[..., Path], tmp_path: Path) -> None:
     assert sum(value["types"].values()) == 2 * COUNT
     rows = [json.loads(line) for line in Path(value["file"]).read_text("utf-8").splitlines()]
     assert len(rows) == 2 * COUNT
-    assert Path(value["file"]).parent == tmp_path / "home" / "generated" / "stats-qa"
+    folder = Path(value["file"]).parent
+    assert folder.parent == tmp_path / "home" / "generated"
+    assert re.fullmatch(r"stats-qa-[0-9a-f]{8}", folder.name)
     assert "sk-good" not in (Path(value["file"]).parent / "state.json").read_text()
 
 
@@ -165,22 +167,25 @@ def test_a_wrong_key_is_one_clear_message(
 
 
 def test_a_dead_endpoint_is_named_with_what_was_saved(recipe: Callable[..., Path]) -> None:
+    dead = False
+
     def script(body: dict[str, Any], number: int) -> Say:
-        return good_pairs(body) if number < 5 else Say(status=500)
+        return Say(status=500) if dead and number >= 5 else good_pairs(body)
 
     with openai_server(script) as server:
+        dead = True
         file = recipe(server.url, endpoint={"concurrency": 1})
         found = typed(file, "--json")
         host = server.url.split("/")[2]
-    assert found.exit_code == 2
-    assert found.stdout == ""
-    assert f"{host} answered 500" in found.stderr
-    assert "10 rows of 5 documents are saved in" in found.stderr
-    assert "goes on where this stopped" in found.stderr
+        assert found.exit_code == 2
+        assert found.stdout == ""
+        assert f"{host} answered 500" in found.stderr
+        assert "10 rows of 5 documents are saved in" in found.stderr
+        assert "goes on where this stopped" in found.stderr
 
-    with openai_server(good_pairs) as server:  # it is back, at another port
-        value = json.loads(typed(recipe(server.url), "--json").stdout)
-        assert len(server.calls) == COUNT - 5
+        dead, before = False, len(server.calls)
+        value = json.loads(typed(file, "--json").stdout)
+        assert len(server.calls) - before == COUNT - 5
     assert (value["rows"], value["calls"]["kept"]) == (2 * COUNT, 5)
 
 
@@ -201,7 +206,8 @@ def test_a_model_that_writes_no_json_is_told(recipe: Callable[..., Path], tmp_pa
     assert found.exit_code == 2
     assert "not one of 6 rows passed the checks" in found.stderr
     assert "The answer is not JSON" in found.stderr
-    assert len((tmp_path / "home/generated/stats-qa/dropped.jsonl").read_text().splitlines()) == 3
+    [dropped] = (tmp_path / "home/generated").glob("stats-qa-*/dropped.jsonl")
+    assert len(dropped.read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(
@@ -210,6 +216,7 @@ def test_a_model_that_writes_no_json_is_told(recipe: Callable[..., Path], tmp_pa
         ({"from": "none.jsonl"}, "there are no documents 'none.jsonl'"),
         ({"endpoint": {"price": None}}, "the price of small at 127.0.0.1"),
         ({"endpoint": {"key_env": "NO_SUCH"}}, "NO_SUCH is not set"),
+        ({"rows": 0}, "data.generate.qa.rows"),
         ({"endpoint": {"kind": "opena"}}, "did you mean openai?"),
         ({"per_documen": 2}, "did you mean data.generate.qa.per_document?"),
         ({"kind": "question"}, "did you mean questions?"),
@@ -278,6 +285,181 @@ def test_a_source_reads_the_rows_that_were_generated(
         plan_recipe(resolved, home=home_of(None), listener=ear)
         assert len(server.calls) == COUNT  # a run asks nobody
     assert any("24 rows: 24 usable" in line for line in ear.lines)
+
+
+def rows_of(found: Result) -> list[dict[str, Any]]:
+    file = Path(json.loads(found.stdout)["file"])
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def test_work_that_ends_early_leaves_what_the_store_knows(
+    recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two documents fail; then the key is wrong, then the budget small: all others stay."""
+    failing = ("stats:0\n", "stats:7\n")
+
+    def script(body: dict[str, Any], number: int) -> Say:
+        bad = any(document in prompt_of(body) for document in failing)
+        return Say(status=500) if bad else good_pairs(body)
+
+    with openai_server(script) as server:
+        file = recipe(server.url, endpoint={"retries": 0, "concurrency": 1})
+        first = typed(file, "--json")
+        assert first.exit_code == 0, first.output
+        rows = rows_of(first)
+        assert len(rows) == 2 * (COUNT - 2)
+        place = Path(json.loads(first.stdout)["file"])
+        monkeypatch.setenv("TEST_KEY", "sk-wrong")
+        found = typed(file, "--json")
+        assert found.exit_code == 2
+        assert "refused the key" in found.stderr
+        assert "20 rows of 10 documents are saved" in found.stderr
+        assert [json.loads(line) for line in place.read_text("utf-8").splitlines()] == rows
+        monkeypatch.setenv("TEST_KEY", "sk-good")
+        found = typed(file, "--budget", "0.012", "--json")
+        assert found.exit_code == 1
+        assert rows_of(found) == rows
+
+
+def test_a_lower_limit_leaves_the_whole_as_it_is(recipe: Callable[..., Path]) -> None:
+    with openai_server(good_pairs) as server:
+        file = recipe(server.url)
+        rows = rows_of(whole := typed(file, "--json"))
+        part = typed(file, "--limit", "2", "--json")
+        assert len(server.calls) == COUNT
+    assert len(rows_of(part)) == 4
+    assert rows_of(whole) == rows
+
+
+def test_rows_of_other_documents_are_not_replaced_by_fewer(
+    recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    with openai_server(good_pairs) as server:
+        file = recipe(server.url, endpoint={"retries": 0})
+        rows = rows_of(whole := typed(file, "--json"))
+    other = "".join(to_json(document(i)) + "\n" for i in range(100, 120))
+    (tmp_path / "documents.jsonl").write_text(other, "utf-8")
+    found = typed(file)
+    assert found.exit_code == 2
+    assert "the 24 rows that were made earlier" in found.stderr
+    assert rows_of(whole) == rows
+
+
+def test_what_is_kept_needs_no_key(
+    recipe: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with openai_server(good_pairs) as server:
+        file = recipe(server.url)
+        before = rows_of(typed(file, "--json"))
+        monkeypatch.delenv("TEST_KEY")
+        again = typed(file, "--json")
+        assert again.exit_code == 0, again.output
+        assert rows_of(again) == before
+
+
+def test_the_budget_counts_wherever_the_rows_go(
+    recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    """0.0006 a call, at worst over 0.005; other settings are paid from the same purse."""
+    with openai_server(good_pairs) as server:
+        file = recipe(server.url)
+        first = json.loads(
+            typed(file, "--budget", "0.02", "--out", str(tmp_path / "o1"), "--json").stdout
+        )
+        assert first["complete"]
+        spent = first["cost_usd"]["spent"]
+        asked_anew = recipe(server.url, attempt=1)
+        second = json.loads(
+            typed(asked_anew, "--budget", "0.012", "--out", str(tmp_path / "o2"), "--json").stdout
+        )
+        assert not second["complete"]
+        assert second["cost_usd"]["before"] == pytest.approx(spent)
+        assert second["cost_usd"]["spent"] <= 0.012
+
+
+def test_an_endpoint_that_passes_over_max_tokens_is_told_of_once(
+    recipe: Callable[..., Path],
+) -> None:
+    with openai_server(lambda body, number: Say(good_pairs(body).text, tokens_out=900)) as server:
+        found = typed(recipe(server.url))
+    assert found.exit_code == 0, found.output
+    said = "an answer of 900 tokens came where at most 500 were asked for"
+    assert re.sub(r"\s+", " ", found.stderr).count(said) == 1
+
+
+def test_another_folder_is_not_written_over(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    out = ("--out", str(tmp_path / "o"), "--json")
+    with openai_server(good_pairs) as server:
+        rows = rows_of(first := typed(recipe(server.url), *out))
+        found = typed(recipe(server.url, per_document=1), *out)
+        assert found.exit_code == 2
+        assert "per_document was 2, now 1" in found.stderr
+        assert "--out" in found.stderr
+        assert len(server.calls) == COUNT
+        assert rows_of(first) == rows
+        manners = recipe(server.url, budget=3, endpoint={"concurrency": 1, "timeout": 60})
+        assert typed(manners, *out).exit_code == 0
+
+
+def test_recipes_of_one_name_have_their_own_rows_and_account(
+    recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    with openai_server(good_pairs) as server:
+        file = recipe(server.url)
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "recipe.yaml").write_bytes(file.read_bytes())
+        lines = [to_json(document(i)) + "\n" for i in range(50, 53)]
+        (other / "documents.jsonl").write_text("".join(lines), "utf-8")
+        rows = rows_of(first := typed(file, "--json"))
+        second = typed(other / "recipe.yaml", "--json")
+        assert len(rows_of(second)) == 6
+        assert json.loads(second.stdout)["cost_usd"]["before"] == 0
+        assert rows_of(first) == rows
+
+
+def test_rows_made_otherwise_are_not_used_in_silence(
+    recipe: Callable[..., Path], tmp_path: Path
+) -> None:
+    from tunesmith.config import load_recipe
+    from tunesmith.pipeline.generating import generated_rows
+
+    home = tmp_path / "home"
+
+    def read(file: Path) -> Path:
+        resolved = load_recipe(file)
+        return generated_rows(resolved.recipe, "qa", home, Ear(), resolved.path)
+
+    with openai_server(good_pairs) as server:
+        file = recipe(server.url)
+        assert typed(file).exit_code == 0
+        place = read(recipe(server.url, endpoint={"concurrency": 3}, budget=9))
+        with pytest.raises(DataError, match="per_document was 2, now 4") as caught:
+            read(recipe(server.url, per_document=4, endpoint={"model": "other"}))
+        assert 'endpoint.model was "small", now "other"' in caught.value.message
+        assert "tunesmith data generate qa" in caught.value.hint
+        other = tmp_path / "other"
+        other.mkdir()
+        (other / "recipe.yaml").write_bytes(recipe(server.url).read_bytes())
+        (other / "documents.jsonl").write_text(to_json(document(50)) + "\n", "utf-8")
+        with pytest.raises(DataError, match="from was"):
+            read(other / "recipe.yaml")
+        assert typed(other / "recipe.yaml").exit_code == 0
+        others = read(other / "recipe.yaml")
+        assert others != read(file) == place
+        with pytest.raises(DataError, match="which rows of the generation qa"):
+            generated_rows(load_recipe(file).recipe, "qa", home, Ear())
+        with (tmp_path / "documents.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(to_json(document(99)) + "\n")
+        with pytest.raises(DataError, match="documents of the generation qa have changed"):
+            read(file)
+        assert typed(file).exit_code == 0
+        assert read(file) == place
+        (tmp_path / "documents.jsonl").unlink()
+        with pytest.raises(DataError, match="which rows of the generation qa"):
+            read(file)
+        others.unlink()
+        assert read(file) == place
 
 
 def started(file: Path) -> subprocess.Popen[str]:
@@ -355,7 +537,8 @@ def test_a_local_model_is_asked_for_nothing_and_checked_like_any_other(
         found = typed(file, "--limit", "2")
         assert found.exit_code == 2
         assert "not one of 4 rows passed the checks" in found.stderr
-    state = json.loads((tmp_path / "home/generated/stats-qa/state.json").read_text())
+    [folder] = (tmp_path / "home/generated").glob("stats-qa-*")
+    state = json.loads((folder / "state.json").read_text())
     assert state["calls"] == {"made": 0, "kept": 4}
     assert state["cost_usd"]["spent"] == 0
 
@@ -379,3 +562,16 @@ def test_help_is_quick_and_says_what_it_does() -> None:
     code = "import sys, tunesmith.cli.app; print('openai' in sys.modules, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+def test_weights_that_changed_under_one_name_are_another_model(tmp_path: Path) -> None:
+    from tunesmith.config.generate import EndpointSettings
+    from tunesmith.pipeline.generating import weights_of
+
+    settings = EndpointSettings(kind="local", model=str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"Monday")
+    before = weights_of(settings)
+    assert weights_of(settings) == before
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"Tuesday")
+    assert weights_of(settings) != before

@@ -232,3 +232,26 @@ def test_a_wrong_task_is_an_error(tmp_path: Path) -> None:
     assert "access_decision" in caught.value.hint
     with pytest.raises(DataError, match="none of 1 rows is usable"):
         check_files([path], task="access_decision")
+
+
+def test_secrets_are_looked_for_in_every_row_and_column(tmp_path: Path) -> None:
+    """More rows than any detector samples, and one key in a column that is no answer."""
+    token = "ghp_" + "A1b2" * 9
+    rows = [
+        {"question": f"Question {i}?", "answer": f"It is {i}.", "notes": ""} for i in range(3001)
+    ]
+    rows[1]["notes"] = f"made with {token}"
+    rows[2]["answer"] = f"Use {token}."
+    file = tmp_path / "qa.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    quality = check_files([file])
+    found = finding(quality, "secrets")
+    assert found.count == 2
+    assert found.examples == (
+        "qa.jsonl:2: GitHub Token in 'notes' x1",
+        "qa.jsonl:3: GitHub Token x1",
+    )
+    said = finding(quality, "not_all_looked")
+    assert said.severity == Severity.WARNING
+    assert "personal data in 2,000 rows" in said.message
+    assert "secrets" not in said.message

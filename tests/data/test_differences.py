@@ -81,3 +81,16 @@ def test_a_set_that_is_not_divided_has_no_rows_that_moved() -> None:
     divided = {"train": [row("p")], "test": [row("q")]}
     found = difference(divided, {"all": [row("p"), row("q"), row("r")]})
     assert (found.same, found.count("moved"), found.count("added")) == (2, 0, 1)
+
+
+def test_rows_are_compared_whole_and_told_masked() -> None:
+    token, other = "ghp_" + "A1b2" * 9, "ghp_" + "B1c2" * 9
+    long = "so that it would be cut in the middle where it is shortened: "
+    a = {"all": [row(f"Key? {long}{token}"), row("b", f"Use {token}")]}
+    b = {"all": [row("b", f"Use {other}"), row("c", token, label=token)]}
+    found = difference(a, b)
+    assert {c.kind for c in found.changes} == {"added", "removed", "changed"}
+    said = json.dumps(difference_json(found))
+    assert token[4:10] not in said
+    assert other[4:10] not in said
+    assert "[github_token]" in said

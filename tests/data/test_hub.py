@@ -13,46 +13,27 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from data.collect.servers import Local
 from tunesmith.data.hub import looks_like_hub_id
 
 Commit = Mapping[str, bytes]  # path -> content
 
 
-class Hub:
+class Hub(Local):
     """`commits` of one data set by their hash, `refs` (branch or tag) to hashes."""
 
     def __init__(self, name: str, commits: Mapping[str, Commit], refs: Mapping[str, str]) -> None:
         self.asked: list[str] = []
-        handler = type(
-            "Handler",
-            (_Handler,),
-            {"name": name, "commits": commits, "refs": refs, "asked": self.asked},
-        )
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Hub:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        known = {"name": name, "commits": commits, "refs": refs, "asked": self.asked}
+        super().__init__(_Handler, known)
 
 
 class _Handler(BaseHTTPRequestHandler):

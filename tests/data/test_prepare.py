@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from data.quality.examples import example
 from tunesmith.config.quality import QualitySettings
-from tunesmith.data.check import open_files
+from tunesmith.data.check import open_files, raw_rows
 from tunesmith.data.prepare import apply, write_prepared
 from tunesmith.errors import DataError
 
@@ -80,6 +81,7 @@ def test_dropped_rows_are_written_masked() -> None:
     [
         {"actions": {"refusal": "drop"}},
         {"actions": {"refusals": "mask"}},
+        {"actions": {"secrets": "keep_first"}},
         {"min_characters": 0},
         {"min_characters": 9, "max_characters": 8},
         {"unknown": 1},
@@ -108,10 +110,91 @@ def test_rows_are_written_as_they_stood(tmp_path: Path) -> None:
     assert (facts["rows"], facts["kept"], facts["dropped"], facts["unusable"]) == (7, 3, 3, 1)
 
 
-def prepare(files: list[Path], out: Path) -> dict[str, object]:
-    settings = QualitySettings(min_characters=50)
+FIFTY = QualitySettings(min_characters=50)
+
+
+def prepare(files: list[Path], out: Path, settings: QualitySettings = FIFTY) -> dict[str, Any]:
     cleaned, _ = open_files(files)
-    return write_prepared(out, cleaned, apply(cleaned.examples, settings), settings)
+    applied = apply(cleaned.examples, settings, raw=raw_rows(cleaned))
+    return write_prepared(out, cleaned, applied, settings)
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+TOKEN = "ghp_" + "A1b2" * 9  # put together, so that no scanner takes it for one
+
+
+def with_token(folder: Path) -> Path:
+    """Two rows, of which the first has a secret in columns that no example holds."""
+    plain = {"question": "Which key?", "answer": LONG, "notes": {"by": ["none"]}}
+    rows = [plain | {"notes": {"by": [f"made with {TOKEN}"]}}, plain]
+    file = folder / "qa.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return file
+
+
+def test_secrets_are_masked_in_every_column(tmp_path: Path) -> None:
+    settings = QualitySettings(actions={"secrets": "mask"})
+    facts = prepare([with_token(tmp_path)], tmp_path / "out", settings)
+    first, second = lines(tmp_path / "out/kept/qa.jsonl")
+    assert first["notes"] == {"by": ["made with [github_token]"]}
+    assert second["notes"] == {"by": ["none"]}
+    assert (facts["masked"], facts["kept"]) == (1, 2)
+
+
+def test_a_secret_in_any_column_drops_or_fails(tmp_path: Path) -> None:
+    file = with_token(tmp_path)
+    facts = prepare([file], tmp_path / "out", QualitySettings(actions={"secrets": "drop"}))
+    assert facts["reasons"] == {"secrets": 1}
+    with pytest.raises(DataError, match=r"secrets is fail.*GitHub Token in 'notes'"):
+        prepare([file], tmp_path / "out", QualitySettings(actions={"secrets": "fail"}))
+
+
+def test_a_dropped_row_can_be_put_back(tmp_path: Path) -> None:
+    row = {"system": "Be brief.", "question": "Why?", "answer": "No.", "extra": [1, "a"], "id": 7}
+    secret = row | {"question": "And now?", "extra": [TOKEN]}
+    file = tmp_path / "qa.jsonl"
+    file.write_text(json.dumps(row) + "\n" + json.dumps(secret) + "\n", "utf-8")
+    prepare([file, questions(tmp_path / "other.jsonl", 1)], tmp_path / "out")
+    one, other = lines(tmp_path / "out/dropped.jsonl")
+    assert one == {"place": "qa.jsonl:1", "reason": "too_short: 3 characters", "row": row}
+    assert other["row"] == secret | {"extra": ["[github_token]"]}
+
+
+ANSWERS = [
+    example("Is it?", "Yes.", "r:1"),
+    example("Is it?", "No.", "r:2"),
+    example("Who?", "Ann.", "r:3"),
+    example("Is it?", "Yes.", "r:4"),
+    example("Who?", "Ann.", "r:5"),
+]
+
+
+@pytest.mark.parametrize(
+    ("action", "left"),
+    [("keep", "12345"), ("drop", "35"), ("keep_first", "135")],
+)
+def test_several_answers_to_one_prompt(action: str, left: str) -> None:
+    settings = QualitySettings.model_validate({"actions": {"differing_answers": action}})
+    applied = apply(ANSWERS, settings)
+    assert [e.place[2:] for e in applied.examples] == list(left)
+    assert len(applied.dropped) == 5 - len(left)
+    with pytest.raises(DataError, match=r"differing_answers is fail: 3 rows.*r:1"):
+        apply(ANSWERS, QualitySettings(actions={"differing_answers": "fail"}))
+
+
+def test_the_first_label_of_a_prompt_can_be_kept() -> None:
+    rows = [example("a", x, f"r:{x}", label=x) for x in "xyx"]
+    settings = QualitySettings(actions={"contradicting_prompts": "keep_first"})
+    assert [e.place for e in apply(rows, settings).examples] == ["r:x"]
+
+
+def test_an_answer_that_goes_for_a_fault_contradicts_nobody() -> None:
+    rows = [example("a", LONG, "r:1"), example("a", "x", "r:2")]
+    settings = QualitySettings(min_characters=50, actions={"differing_answers": "drop"})
+    assert [e.place for e in apply(rows, settings).examples] == ["r:1"]
 
 
 def questions(file: Path, count: int) -> Path:

@@ -198,18 +198,29 @@ def test_meta_comes_from_the_source_and_from_the_row() -> None:
 
 def test_the_origin_of_a_row_is_its_own_word_its_citation_or_the_document_that_it_is() -> None:
     row = {"question": "Why?", "answer": "Because."}
-    document = {key: "" for key in KEYS} | row | {"id": "stackexchange:stats:1", "meta": {}}
+    document = dict.fromkeys(KEYS, "") | row | {"id": "stackexchange:stats:1", "meta": {}}
     cited = {**row, "id": "x#1", "citation": {"source": "stackexchange:stats:1", "quote": "so"}}
 
     def origin(row: dict[str, Any], **more: Any) -> str | None:
         example = shaped(row, **more).example
         assert example is not None
-        return example.meta.get("group")
+        return example.meta.get("split_group")
 
     assert origin(document) == origin(cited) == "stackexchange:stats:1"
-    assert origin({**cited, "group": "case 7"}) == "case 7"
-    assert origin({**row, "case": "7"}, fields={"group": "case"}) == "7"
+    assert origin({**cited, "split_group": "case 7"}) == "case 7"
+    assert origin({**row, "case": "7"}, fields={"split_group": "case"}) == "7"
     assert origin({**row, "id": "1"}) is None
+    assert origin({**row, "id": "stackexchange:stats:1"}) == "stackexchange:stats:1"
+    assert origin({**row, "split_group": 7}) == "7"
+    # A column that happens to be called so is no origin: an experiment has a control group.
+    assert origin({**row, "group": "control", "metadata": {"group": "control"}}) is None
+
+
+def test_earlier_turns_of_alpaca_come_first() -> None:
+    row = {"instruction": "Why?", "input": "", "output": "Because.", "history": [["Hi", "Hello"]]}
+    found = shaped(row).example
+    assert found is not None
+    assert found.messages == (Message("user", "Hi"), Message("assistant", "Hello"), USER)
 
 
 def test_whom_to_credit_stays_with_the_row() -> None:

@@ -27,7 +27,7 @@ def example(
     group: str = "",
 ) -> Example:
     meta = {"source": source} | ({"role": role} if role else {})
-    meta |= {"group": group} if group else {}
+    meta |= {"split_group": group} if group else {}
     return Example((Message("user", prompt),), f"{label}!", label, meta, place)
 
 
@@ -60,7 +60,7 @@ def test_disjoint_complete_and_blind_to_order(
             source=e.meta["source"],
             role=e.meta.get("role", ""),
             place=f"f:{i}",
-            group=e.meta.get("group", ""),
+            group=e.meta.get("split_group", ""),
         )
         for i, e in enumerate(examples)
     ]
@@ -73,7 +73,9 @@ def test_disjoint_complete_and_blind_to_order(
     assert not keys[0] & keys[1]
     assert not keys[0] & keys[2]
     assert not keys[1] & keys[2]
-    origins = [{e.meta["group"] for e in part if "group" in e.meta} for part in parts(first)]
+    origins = [
+        {e.meta["split_group"] for e in part if "split_group" in e.meta} for part in parts(first)
+    ]
     assert not (origins[0] & origins[1] or origins[0] & origins[2] or origins[1] & origins[2])
     left_out = Counter(reject.place for reject in withheld(placed))
     assert Counter(e.place for part in parts(first) for e in part) + left_out == Counter(
@@ -208,9 +210,9 @@ def test_rows_made_from_one_document_are_never_parted() -> None:
     ]
     found = split(examples, validation=0.1, test=0.2, seed=1)
     assert found.sizes() == {"train": 86, "validation": 10, "test": 24}
-    tested = {e.meta["group"] for e in found.test}
+    tested = {e.meta["split_group"] for e in found.test}
     assert len(tested) == 12
-    assert not tested & {e.meta["group"] for e in (*found.train, *found.validation)}
+    assert not tested & {e.meta["split_group"] for e in (*found.train, *found.validation)}
 
 
 def test_a_shared_prompt_joins_two_origins() -> None:
@@ -236,6 +238,22 @@ def test_what_a_test_row_was_made_from_is_not_trained_on() -> None:
     assert left_out.place == "x:1"
     assert left_out.reason == "its origin stands in the test source, too (t:1)"
     assert "x:1" not in {e.place for e in split(examples, validation=0, test=0, seed=0).train}
+
+
+def test_what_is_made_from_one_thing_can_be_parted_on_demand() -> None:
+    examples = [example(f"p{i}", group="one", place=f"p:{i}") for i in range(20)]
+    with pytest.raises(DataError, match=r"the largest has 20 rows \(made from 'one'\)") as caught:
+        split(examples, validation=0.1, test=0.2, seed=0)
+    assert "data.keep_together: false" in caught.value.hint
+    apart = split(examples, validation=0.1, test=0.2, seed=0, together=False)
+    assert apart.sizes() == {"train": 14, "validation": 2, "test": 4}
+
+
+def test_a_large_group_leaves_rows_for_test_and_validation() -> None:
+    examples = [example(f"p{i}", group="one", place=f"p:{i}") for i in range(180)]
+    examples += [example(f"q{i}", place=f"q:{i}") for i in range(20)]
+    found = split(examples, validation=0.1, test=0.1, seed=0)
+    assert found.sizes() == {"train": 180, "validation": 9, "test": 11}
 
 
 def test_twins_are_exact_or_near() -> None:

@@ -40,14 +40,44 @@ def start(home: Path, *more: str, before: str = "") -> subprocess.Popen[str]:
     )
 
 
-def test_interrupted_training_goes_on_and_ends_the_same(tmp_path: Path) -> None:
-    broken, whole = tmp_path / "broken", tmp_path / "whole"
-    process = start(broken)
+def await_training(process: subprocess.Popen[str], home: Path) -> None:
+    """Until the first step is in the log."""
     deadline = time.monotonic() + 240
-    while not list(broken.glob("artefacts/**/steps.jsonl")):
+    while not any(log.stat().st_size for log in home.glob("artefacts/**/steps.jsonl")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_second_process_is_refused_by_name_and_a_polite_kill_is_heard(tmp_path: Path) -> None:
+    long = ("--set", "training.num_train_epochs=2000")
+    process = start(tmp_path, *long)
+    try:
+        await_training(process, tmp_path)
+        second = start(tmp_path, *long, "--resume")
+        try:
+            out, err = second.communicate(timeout=240)
+        finally:
+            second.kill()
+        assert second.returncode == 2, err
+        assert out == ""
+        assert f"is under way in process {process.pid}" in err
+        assert process.poll() is None
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=240)
+        assert time.monotonic() - asked < 10
+        assert process.returncode == 130, err
+        assert "checkpoint kept" in err
+        assert list(tmp_path.glob("artefacts/adapter-*.partial/checkpoint-*/checksums.json"))
+    finally:
+        process.kill()
+
+
+def test_interrupted_training_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    process = start(broken)
+    await_training(process, broken)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 130, err
@@ -55,6 +85,11 @@ def test_interrupted_training_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert [e.status for e in list_runs(broken)] == [Status.INTERRUPTED]
 
+    changed = start(broken, "--resume", "--set", "training.learning_rate=0.5")
+    _, err = changed.communicate(timeout=240)
+    assert changed.returncode == 2
+    assert "any more: training.learning_rate was 0.0" in err
+    assert ", is 0.5" in err
     resumed = start(broken, "--resume")
     out, err = resumed.communicate(timeout=240)
     assert resumed.returncode == 0, err

@@ -11,7 +11,7 @@ from small_runs import SMALL, Ear
 from tiny_models import write_base
 from tunesmith.config import load_recipe
 from tunesmith.errors import ConfigError, DataError
-from tunesmith.pipeline import list_runs, plan_recipe, remove_run, run_recipe
+from tunesmith.pipeline import forecast_recipe, list_runs, remove_run, run_recipe
 from tunesmith.records import Outcome
 from tunesmith.store.nouns import Status
 from tunesmith.store.store import Store
@@ -110,7 +110,7 @@ def test_a_run_that_failed_on_its_way_is_listed_with_its_error(tmp_path: Path) -
 def test_modules_that_the_base_lacks_are_refused_by_a_plan_too(tmp_path: Path) -> None:
     sets = (*SMALL, "methods.qlora.training.target_modules=[q_proj, v_prj]")
     with pytest.raises(ConfigError, match="no module named v_prj") as caught:
-        plan_recipe(load_recipe("anecdot", sets=sets), home=tmp_path)
+        forecast_recipe(load_recipe("anecdot", sets=sets), home=tmp_path)
     assert "did you mean v_proj" in caught.value.hint
     assert remains(tmp_path) == set()
 

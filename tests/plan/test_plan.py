@@ -9,37 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plan.shapes import DATA, FACTS, LAPTOP
 from tunesmith.config import TrainingSettings
-from tunesmith.plan import Facts, make_plan
-from tunesmith.records import DataFacts, Hardware, ModelFacts
+from tunesmith.plan import make_plan
 from tunesmith.train.loop import count_steps
-
-MODEL = ModelFacts(
-    name="nano",
-    architecture="llama",
-    parameters=2_000_000,
-    layers=6,
-    hidden=128,
-    intermediate=384,
-    heads=4,
-    key_value_heads=2,
-    head_dim=32,
-    vocabulary=4096,
-    context=1024,
-    tied_embeddings=True,
-)
-LAPTOP = Hardware(
-    device="cpu",
-    device_name="laptop",
-    device_memory=8 * 2**30,
-    cores=2,
-    memory=8 * 2**30,
-    bf16_fast=False,
-    four_bit=True,
-    four_bit_reason="",
-)
-DATA = DataFacts(examples=100, length_mean=200.0, length_p99=400, length_max=420, answer_mean=50.0)
-FACTS = Facts(data=DATA, model=MODEL, hardware=LAPTOP, bytes_per_weight=4, four_bit=False)
 
 
 def test_no_choice_stands_without_a_reason() -> None:
@@ -81,7 +54,7 @@ def test_every_hyperparameter_is_there_with_its_source() -> None:
     assert (sources["lora_r"], sources["learning_rate"], sources["optim"]) == (
         "recipe",
         "set",
-        "default",
+        "default (arXiv 1711.05101)",
     )
     assert plan.value("lora_r") == 8
     with pytest.raises(KeyError, match="colour"):

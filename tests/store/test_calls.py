@@ -91,3 +91,24 @@ def test_a_store_of_the_first_schema_gets_the_table(tmp_path: Path) -> None:
     with Store.open(tmp_path) as store:
         close(store, opened(store, "k"))
         assert store.answered_call("k") is not None
+
+
+def test_an_answer_that_cannot_be_used_is_paid_for_and_is_no_answer(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.charge_call(opened(store, "a", worst=2.0), 100, 50, cost_usd=0.5)
+        assert store.answered_call("a") is None
+        cost = store.job_cost("job")
+        assert (cost.answered, cost.spent_usd) == (0, 0.5)
+        assert (cost.unanswered, cost.unsure_usd) == (0, 0.0)
+
+
+def test_answers_longer_than_asked_for_are_known_of_a_job(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        for asked, told in ((10, 9), (10, 70), (10, 40), (1000, 900)):
+            number = store.open_call(
+                "k", job="job", endpoint="e", model="m",
+                request={"max_tokens": asked}, worst_usd=1.0,
+            )  # fmt: skip
+            store.charge_call(number, 1, told, cost_usd=0.1)
+        assert store.job_cost("job").overlong == 70
+        assert store.job_cost("other").overlong == 0

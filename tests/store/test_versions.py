@@ -35,5 +35,16 @@ def test_noted_once_and_found_again(tmp_path: Path) -> None:
         assert store.data_version(FIRST.id) is not None
         assert store.data_version("other") is None
         assert store.data_version("") is None
+        assert store.data_version("faq@ab12") == replace(FIRST, directory=Path("elsewhere"))
+        assert store.data_version("other@ab12") is None
+        assert store.data_version("faq@") is None
         with pytest.raises(StoreError, match="2 data versions begin with 'ab1': ab13"):
             store.data_version("ab1")
+
+
+def test_forgotten(tmp_path: Path) -> None:
+    with Store.open(tmp_path) as store:
+        store.record_version(FIRST)
+        store.record_version(SECOND)
+        store.remove_version(FIRST.id)
+        assert store.data_versions() == [SECOND]

@@ -18,6 +18,11 @@ WITH_SYSTEM = (Message("system", "Be brief."), Message("user", Q))
 THREE = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", Q))
 
 
+ANSWERED: dict[str, object] = {"role": "assistant", "content": A}
+CALL: dict[str, object] = {**ANSWERED, "tool_calls": [{"id": "1"}]}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+
+
 def _openai(*turns: tuple[str, str]) -> dict[str, object]:
     return {"messages": [{"role": role, "content": content} for role, content in turns]}
 
@@ -45,6 +50,37 @@ def _sharegpt(*turns: tuple[str, str]) -> dict[str, object]:
         ({"prompt": Q, "completion": f"  {A}\n"}, ASKED),
         ({"prompt": Q, "response": A}, ASKED),
         ({"question": Q, "context": None, "answer": A}, ASKED),
+        ({"instruction": Q, "input": "", "output": A, "history": [["Hi", "Hello"]]}, THREE),
+        ({"instruction": Q, "output": A, "history": []}, ASKED),
+        ({"instruction": Q, "output": A, "history": "of Rome"}, ASKED),
+        (_openai(("developer", "Be brief."), ("user", Q), ("assistant", A)), WITH_SYSTEM),
+        (_sharegpt(("human", Q), ("chatgpt", A)), ASKED),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": "Hi"},
+                    {"role": "assistant", "content": "Hello", "weight": 0, "tool_calls": None},
+                    {"role": "user", "content": [{"type": "text", "text": Q}]},
+                    {"role": "assistant", "content": A, "weight": 1},
+                ]
+            },
+            THREE,
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [
+                            {"type": "text", "text": f"{Q}\n"},
+                            {"type": "text", "text": "Briefly."},
+                        ],
+                    },
+                    {"role": "assistant", "content": A},
+                ]
+            },
+            BELOW,
+        ),
     ],
 )
 def test_every_shape_gives_the_same_example(
@@ -74,7 +110,22 @@ def test_a_system_text_of_the_recipe_is_for_rows_that_bring_none() -> None:
         (_openai(("user", Q)), "fewer than two turns"),
         (_openai(("user", Q), ("user", A)), "the last turn is not the assistant's"),
         (_openai(("system", Q), ("assistant", A)), "nobody asks anything"),
-        (_openai(("user", Q), ("tool", A)), "spoken by 'tool'"),
+        (_openai(("user", Q), ("tool", A)), "a turn of messages is of a tool ('tool')"),
+        (
+            _sharegpt(("human", Q), ("function_call", "{}"), ("observation", "4"), ("gpt", A)),
+            "a turn of conversations is of a tool ('function_call')",
+        ),
+        (_sharegpt(("human", Q), ("observation", "4"), ("gpt", A)), "of a tool ('observation')"),
+        (_openai(("user", Q), ("alien", A)), "spoken by 'alien'"),
+        ({"messages": [{"role": "user", "content": Q}, CALL]}, "a turn of messages calls a tool"),
+        (
+            {"messages": [{"role": "user", "content": Q}, {**ANSWERED, "weight": 0}]},
+            "the last turn has weight 0: it is not to be learned",
+        ),
+        ({"messages": [{"role": "user", "content": [IMAGE]}, ANSWERED]}, "a part 'image_url'"),
+        ({"messages": [{"role": "user", "content": []}, ANSWERED]}, "a turn of messages is empty"),
+        ({"instruction": Q, "output": A, "history": [["Hi"]]}, "history is no list of pairs"),
+        ({"instruction": Q, "output": A, "history": [["Hi", None]]}, "history is no list of"),
         (_openai(("user", Q), ("assistant", " ")), "a turn of messages is empty"),
         ({"messages": ["hello", "you"]}, "a turn of messages is str, not an object"),
         ({"conversations": [{"from": "human", "value": 1}] * 2}, "holds int, not text"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -138,25 +140,40 @@ def test_a_training_that_died_goes_on_from_its_last_checkpoint(
     assert_equal(weights(adapter), weights(expected))
 
 
+def flip_a_byte(checkpoint: Path, file: str) -> None:
+    content = bytearray((checkpoint / file).read_bytes())
+    content[-40] ^= 0xFF
+    (checkpoint / file).write_bytes(content)
+
+
+def truncate(checkpoint: Path, file: str) -> None:
+    content = (checkpoint / file).read_bytes()
+    (checkpoint / file).write_bytes(content[: len(content) // 2])
+
+
+def empty(checkpoint: Path, _: str) -> None:
+    for file in checkpoint.iterdir():
+        file.unlink()
+
+
 @pytest.mark.parametrize("file", ["adapter.safetensors", "state.pt", "checksums.json"])
+@pytest.mark.parametrize("damage", [flip_a_byte, truncate, empty])
 def test_a_damaged_checkpoint_is_passed_over_and_the_one_before_it_used(
     base_folder: Path,
     tmp_path: Path,
     encoded: list[Encoded],
     six_steps: TrainingSettings,
     file: str,
+    damage: Callable[[Path, str], None],
 ) -> None:
     expected, _, _ = start(base_folder, encoded, six_steps, tmp_path / "whole")
     saving = six_steps.model_copy(update={"save_steps": 2})
     with pytest.raises(PowerCutError):
         start(base_folder, encoded, saving, tmp_path / "cut", cut_the_power_at(5))
-    damaged = tmp_path / "cut" / "checkpoint-4" / file
-    content = bytearray(damaged.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    damaged.write_bytes(content)
+    damage(tmp_path / "cut" / "checkpoint-4", file)
     adapter, _, said = start(base_folder, encoded, saving, tmp_path / "cut")
     assert said == [
-        "checkpoint-4 is damaged (its checksums do not hold); trying the one before it",
+        "checkpoint-4 is damaged (its checksums do not hold); it is passed over",
         "variant: resumed at step 2 of 6",
     ]
     assert_equal(weights(adapter), weights(expected))
@@ -197,6 +214,56 @@ def test_only_the_newest_checkpoints_are_kept_and_read_back(tmp_path: Path) -> N
     assert (found.step, found.scheduler, found.progress["loss"]) == (11, {"last_epoch": 11}, 0.5)
     assert torch.equal(found.adapter["a"], torch.full((3,), 11.0))
     assert checkpoints.newest(tmp_path / "nowhere", print) is None
+
+
+def test_the_best_checkpoint_outlives_newer_ones(tmp_path: Path) -> None:
+    for step in range(1, 7):
+        checkpoints.save(tmp_path, checkpoint_of(step), keep=3, best=min(step, 2))
+    assert checkpoints.kept(tmp_path) == [6, 5, 2]
+    checkpoints.save(tmp_path, checkpoint_of(7), keep=1, best=2)
+    assert checkpoints.kept(tmp_path) == [7, 2]
+    checkpoints.save(tmp_path, checkpoint_of(8), keep=1, best=8)
+    assert checkpoints.kept(tmp_path) == [8]
+
+
+def change(checkpoint: Path, **facts: object) -> None:
+    """Write other facts into a checkpoint's table of contents."""
+    table = checkpoint / "checksums.json"
+    table.write_text(json.dumps(json.loads(table.read_text("utf-8")) | facts), "utf-8")
+
+
+def test_a_checkpoint_of_another_format_is_passed_over_with_a_line(tmp_path: Path) -> None:
+    said: list[str] = []
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, checkpoint_of(step), keep=3)
+    change(tmp_path / "checkpoint-3", format=99)
+    # What earlier versions of Tunesmith wrote: checksums alone.
+    (tmp_path / "checkpoint-2" / "checksums.json").write_text('{"state.pt": "00"}')
+    found = checkpoints.newest(tmp_path, said.append)
+    assert found is not None
+    assert found.step == 1
+    assert said == [
+        f"checkpoint-3 is of format 99, and {checkpoints.FORMAT} is read here; it is passed over",
+        f"checkpoint-2 is of format 1, and {checkpoints.FORMAT} is read here; it is passed over",
+    ]
+
+
+def test_a_checkpoint_of_another_torch_is_used_and_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    checkpoints.save(tmp_path, checkpoint_of(1), keep=3)
+    change(tmp_path / "checkpoint-1", versions={"torch": "1.0", "peft": version("peft")})
+    assert checkpoints.newest(tmp_path, said.append) is not None
+    assert said == [
+        f"checkpoint-1 was written with torch 1.0, here is {version('torch')}: the run goes on, "
+        "but is not promised to end equal to the bit"
+    ]
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    checkpoints.save(tmp_path, checkpoint_of(1), keep=3)
+    (tmp_path / ".checkpoint-2.4711.new").mkdir()
+    assert checkpoints.newest(tmp_path, print) is not None
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-1"]
 
 
 def test_random_generators_go_on_where_they_were() -> None:

@@ -1,4 +1,4 @@
-"""Trackers: real TensorBoard files; one that is not installed is refused by name."""
+"""Trackers: the real libraries' files; hosts that refuse or hang; one that is not installed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def test_tensorboard_gets_every_step(tmp_path: Path) -> None:
 
 
 def test_a_tracker_that_is_not_installed_is_refused_with_its_extra(tmp_path: Path) -> None:
-    missing = [name for name in ("wandb", "tensorboard") if find_spec(name) is None]
+    names = ("wandb", "tensorboard", "mlflow", "trackio")
+    missing = [name for name in names if find_spec(name) is None]
     if not missing:
         pytest.skip("every tracker is installed here")
     with pytest.raises(ConfigError, match=f"names {missing[0]}, which is not installed") as caught:
@@ -74,12 +75,12 @@ def test_a_tracker_that_fails_later_is_said_once_and_left_out(tmp_path: Path) ->
     trackers = open_trackers(["tensorboard"], tmp_path, said)
     trackers.log(step(1))
     # The writer under it is gone, as when the disk is.
-    trackers._open["tensorboard"].writer.file_writer.event_writer.close()
+    trackers._open["tensorboard"].calls.put(lambda to: to.writer.file_writer.event_writer.close())
     trackers.log(step(2))
     trackers.log(step(3))
     trackers.close()
     assert len(said) == 1
-    assert said[0].startswith("tensorboard is left out from step 2 on: ")
+    assert said[0].startswith("tensorboard is left out from here on: ")
 
 
 def test_wandb_without_a_key_is_said_and_left_out(

@@ -15,13 +15,18 @@ from tunesmith.cli.compare import compare
 from tunesmith.cli.data import data
 from tunesmith.cli.demo import demo
 from tunesmith.cli.doctor import doctor
+from tunesmith.cli.learn import learn
+from tunesmith.cli.lineage import lineage, rollback
 from tunesmith.cli.nano import nano
 from tunesmith.cli.plan import plan
 from tunesmith.cli.run import run
 from tunesmith.cli.runs import report, runs
 from tunesmith.cli.schema import schema
 
-ORDER = ("demo", "data", "plan", "run", "runs", "report", "compare", "doctor", "schema", "nano")
+ORDER = (
+    *("demo", "data", "plan", "run", "runs", "report", "compare"),
+    *("learn", "lineage", "rollback", "doctor", "schema", "nano"),
+)
 
 
 class _InOrder(TyperGroup):
@@ -66,6 +71,9 @@ app.add_typer(data)
 app.command()(compare)
 app.add_typer(runs)
 app.command()(report)
+app.command()(learn)
+app.command()(lineage)
+app.command()(rollback)
 app.command()(doctor)
 app.command()(schema)
 app.add_typer(nano)
@@ -78,4 +86,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # It asks for a package that nothing here needs, at every start on a CPU with AVX512-BF16.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    app()
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        app()
+        return
+    from tunesmith.train.helping import launch  # torchrun, accelerate launch
+
+    launch(app)

@@ -49,6 +49,12 @@ def collect(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Stop at so many documents in all.")
     ] = None,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh", help="Go through the source once more: add what is new, replace changes."
+        ),
+    ] = False,
     settings: Annotated[
         bool, typer.Option("--settings", help="Print the kind's settings instead of collecting.")
     ] = False,
@@ -63,6 +69,7 @@ def collect(
     - `tunesmith data collect stack_exchange --set tags=[ab-testing] --set min_score=5`
     - `tunesmith data collect files --set paths=docs --out documents`
     - `tunesmith data collect questions --recipe my.yaml --limit 500`
+    - `tunesmith data collect questions --recipe my.yaml --refresh`
     - `tunesmith data collect arxiv --settings`
     """
     chosen = _settings(what, recipe, profile, sets or (), showing=settings)
@@ -82,13 +89,14 @@ def collect(
             folder,
             cache=place / FOLDER / CACHE,
             limit=limit,
+            refresh=refresh,
             say=lambda line: status.update(escape(line)),
         )
     seconds = time.monotonic() - began
     if as_json:
         print_json(as_plain(found, seconds))
     else:
-        _show(found, limit or chosen.limit, seconds)
+        _show(found, chosen, limit or chosen.limit, seconds)
 
 
 def as_plain(found: Collected, seconds: float) -> Mapping[str, Any]:
@@ -98,11 +106,14 @@ def as_plain(found: Collected, seconds: float) -> Mapping[str, Any]:
         "file": str(found.file),
         "documents": found.documents,
         "new": found.new,
+        "changed": found.changed,
+        "removed": found.removed,
         "repeated": found.repeated,
         "pages": found.pages,
         "skipped": found.skipped,
         "licences": found.licences,
         "done": found.done,
+        "finished": found.finished,
         "seconds": round(seconds, 3),
     }
 
@@ -135,17 +146,23 @@ def _settings(
             hint=f"Under data.collect it has {', '.join(collectors) or 'none'}.",
         )
     said = collectors[what].model_dump(exclude_unset=True) | {"kind": collectors[what].kind}
-    return collector_settings({**said, **values}, f"data.collect.{what}")
+    chosen = collector_settings({**said, **values}, f"data.collect.{what}")
+    return chosen.located(resolved.beside)
 
 
-def _show(found: Collected, limit: int | None, seconds: float) -> None:
+def _show(found: Collected, settings: CollectorSettings, limit: int | None, seconds: float) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_column(style="dim")
     table.add_row("documents", f"{found.documents:,}", f"{found.new:,} new in {seconds:,.0f} s")
-    if found.repeated:
-        table.add_row("met again", f"{found.repeated:,}", "and not written again")
+    for what, count, note in (
+        ("changed", found.changed, "and written anew"),
+        ("removed", found.removed, "for their source holds them no more"),
+        ("met again", found.repeated, "and not written again"),
+    ):
+        if count:
+            table.add_row(what, f"{count:,}", note)
     for licence, count in sorted(found.licences.items(), key=lambda item: -item[1]):
         table.add_row(
             "licence", f"{count:,}", escape(licence or "unknown: look before you publish")
@@ -158,9 +175,20 @@ def _show(found: Collected, limit: int | None, seconds: float) -> None:
         table.add_row("left out", f"{rest:,}", f"for {len(reasons) - SHOWN:,} other reasons")
     out.print(table)
     out.print(f"[bold]→[/] {escape(str(found.file))}", soft_wrap=True, highlight=False)
+    if any("PDF without text" in reason for reason in found.skipped):
+        out.print("[dim]make PDFs of pictures readable by text recognition, then collect again[/]")
+    out.print(f"[dim]{_outlook(found, settings, limit)}[/]", highlight=False)
+
+
+def _outlook(found: Collected, settings: CollectorSettings, limit: int | None) -> str:
+    """Where the collection stands, and how it goes on from there."""
     if not found.done:
         why = f"stopped at --limit {limit:,}" if limit is not None else "not at its end"
-        out.print(f"[dim]{why}; the same command with a higher limit goes on[/]", highlight=False)
+        return f"{why}; the same command with a higher limit goes on"
+    day = found.finished.partition("T")[0]
+    if settings.WATCHED:
+        return f"up to date on {day}; the same command takes in what changes"
+    return f"finished on {day}; --refresh brings it up to date"
 
 
 def _show_settings(model: type[CollectorSettings] | CollectorSettings, *, as_json: bool) -> None:

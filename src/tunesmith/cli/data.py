@@ -14,8 +14,8 @@ from typer.core import TyperCommand
 from tunesmith.cli.export_data import export
 from tunesmith.cli.freeze import diff, freeze, versions
 from tunesmith.cli.generate import generate
-from tunesmith.cli.options import Home, Json, fields_of
-from tunesmith.cli.output import out, print_json, verb
+from tunesmith.cli.options import Fields, Home, Json, TaskName, fields_of
+from tunesmith.cli.output import figures_table, out, print_json, verb
 from tunesmith.cli.prepare import prepare
 from tunesmith.cli.show_data import report, show
 from tunesmith.errors import ConfigError
@@ -79,10 +79,7 @@ def check(
             metavar="FILE", help="Files, patterns, Arrow folders or hub ids (owner/name)."
         ),
     ],
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="NAME", help="The task; told from the columns by default."),
-    ] = None,
+    task: TaskName = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,12 +88,7 @@ def check(
             help="Look for the rows' prompts in these files, too: leaks from test to training.",
         ),
     ] = None,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--field", metavar="NAME=COLUMN", help="Read NAME from this column; may be repeated."
-        ),
-    ] = None,
+    field: Fields = None,
     split: Annotated[
         str | None, typer.Option("--split", help="Split of a hub data set or a saved folder.")
     ] = None,
@@ -205,13 +197,7 @@ def _figures(quality: Quality, *, compared: bool) -> Table:
             ("leaked", f"{quality.leaked_exact:,}", "rows stand word for word in the other files"),
             ("nearly leaked", f"{quality.leaked_near:,}", "rows nearly stand there"),
         ]
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    for row in figures:
-        table.add_row(*row)
-    return table
+    return figures_table(figures)
 
 
 def _labels(quality: Quality) -> Table:

@@ -8,14 +8,15 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tunesmith.cli.options import Home, Json
+from tunesmith.cli.options import Fields, Home, Json, Sets, TaskName, fields_of
 from tunesmith.cli.output import err, out, print_json, verb
+from tunesmith.cli.watch import Watch
 
 
 @verb
 def export(
     what: Annotated[
-        str, typer.Argument(metavar="V|FILE", help="A version, its folder, or a file.")
+        str, typer.Argument(metavar="RECIPE|V|FILE", help="A recipe, a version, or a file.")
     ],
     form: Annotated[
         str,
@@ -33,43 +34,56 @@ def export(
     skip: Annotated[
         bool, typer.Option("--skip", help="Leave out rows that the format cannot carry.")
     ] = False,
-    task: Annotated[
-        str | None, typer.Option("--task", metavar="NAME", help="The task of a file's rows.")
-    ] = None,
+    task: TaskName = None,
+    field: Fields = None,
+    sets: Sets = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Write a set in another program's format; what it cannot carry is refused by name.
 
     To import one, name its file wherever a file is taken: all of these are read by their columns.
+    Whom to credit stands beside it (FILE.ATTRIBUTION.md), where a licence of its rows asks for it.
 
     Examples:
 
+    - `tunesmith data export my.yaml --part test --format trl --out test.jsonl`
     - `tunesmith data export faq --format openai --out train.jsonl`
     - `tunesmith data export rows.jsonl --format alpaca --out alpaca.jsonl --skip`
     """
     from tunesmith.pipeline import home_of
-    from tunesmith.pipeline.datasets import export_set
+    from tunesmith.pipeline.datasets import export_set, open_any
 
-    chosen, found, unusable = export_set(
-        what, to, form=form, home=home_of(home), part=part, skip=skip, task=task
-    )
+    with Watch() as watch:
+        opened = open_any(
+            what,
+            home=home_of(home),
+            listener=watch,
+            task=task,
+            fields=fields_of(field or ()),
+            sets=tuple(sets or ()),
+        )
+    sent = export_set(opened, to, form=form, part=part, skip=skip)
+    found = sent.exported
     if as_json:
         print_json(
             {
                 "file": str(to),
                 "format": form,
-                "part": chosen,
+                "part": sent.part,
                 "rows": len(found.rows),
-                "unusable": unusable,
+                "unusable": opened.unusable,
                 "skipped": {reason: count for reason, (count, _) in found.skipped.items()},
                 "lost": dict(found.lost),
                 "warnings": list(found.warnings),
+                "attribution": None if sent.attribution is None else str(sent.attribution),
             }
         )
         return
-    out.print(f"[bold]{len(found.rows):,} rows[/] ({chosen}) {escape(str(to))}", soft_wrap=True)
-    tell_unusable(what, unusable)
+    out.print(f"[bold]{len(found.rows):,} rows[/] ({sent.part}) {escape(str(to))}", soft_wrap=True)
+    if sent.attribution is not None:
+        out.print(f"whom to credit: {escape(str(sent.attribution))}", soft_wrap=True)
+    tell_unusable(what, opened.unusable)
     for reason, (count, places) in found.skipped.items():
         err.print(f"[yellow]left out[/] {count:,} rows with {reason}: {escape(', '.join(places))}")
     if found.lost:

@@ -10,8 +10,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from tunesmith.cli.export_data import tell_unusable
-from tunesmith.cli.options import Home, Json, Profile, RecipeName, Sets
-from tunesmith.cli.output import out, print_json, verb
+from tunesmith.cli.options import (
+    Fields,
+    Home,
+    Json,
+    Profile,
+    RecipeName,
+    Sets,
+    TaskName,
+    fields_of,
+)
+from tunesmith.cli.output import err, figures_table, out, print_json, verb
 from tunesmith.cli.watch import Watch
 
 if TYPE_CHECKING:
@@ -45,7 +54,7 @@ def freeze(
     """
     from tunesmith.config import load_recipe
     from tunesmith.pipeline import home_of
-    from tunesmith.pipeline.datasets import freeze_recipe
+    from tunesmith.pipeline.freezing import freeze_recipe
 
     resolved = load_recipe(recipe, sets=sets or (), profile=profile)
     with Watch() as watch:
@@ -61,9 +70,17 @@ def freeze(
                 "copy": None if frozen.copied is None else str(frozen.copied),
                 "parts": dict(version.parts),
                 "sources": dict(version.sources),
+                "errors": [
+                    {"code": f.code, "count": f.count, "message": f.message, "action": f.action}
+                    for f in frozen.errors
+                ],
             }
         )
         return
+    for finding in frozen.errors:
+        count = f"{finding.count:,} " if finding.count else ""
+        err.print(f"[red]error[/] {count}{escape(finding.message)}", soft_wrap=True)
+        err.print(f"  [bold]→[/] {escape(finding.action)}", soft_wrap=True)
     state = "frozen" if frozen.new else "unchanged, nothing was written:"
     parts = ", ".join(f"{count:,} {part}" for part, count in version.parts.items())
     out.print(f"[bold]{state} {version.id[:SHORT]}[/] {parts}", highlight=False)
@@ -73,14 +90,36 @@ def freeze(
 
 
 @verb
-def versions(home: Home = None, as_json: Json = False) -> None:
-    """List the frozen versions in this home, the newest first.
+def versions(
+    remove: Annotated[
+        str | None,
+        typer.Option("--remove", metavar="ID", help="Remove this version with its files."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove it though a run stands on it.")
+    ] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """List the frozen versions in this home, the newest first; or remove one.
 
-    Example: `tunesmith data versions`.
+    A recipe takes one as a source by its name and id: `path: faq@3f2a91`.
+
+    Examples:
+
+    - `tunesmith data versions`
+    - `tunesmith data versions --remove 3f2a91`
     """
     from tunesmith.pipeline import home_of
-    from tunesmith.pipeline.datasets import list_versions
+    from tunesmith.pipeline.versions import list_versions, remove_version
 
+    if remove is not None:
+        removed = remove_version(home_of(home), remove, force=force)
+        if as_json:
+            print_json({"removed": removed.id})
+        else:
+            out.print(f"removed {removed.id[:SHORT]} {escape(removed.name)}", highlight=False)
+        return
     found = list_versions(home_of(home))
     if as_json:
         print_json(
@@ -115,10 +154,8 @@ def versions(home: Home = None, as_json: Json = False) -> None:
 def diff(
     a: Annotated[str, typer.Argument(metavar="V1", help="A version, its folder, or a file.")],
     b: Annotated[str, typer.Argument(metavar="V2", help="What to hold against it.")],
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="NAME", help="The task of files; told from the columns."),
-    ] = None,
+    task: TaskName = None,
+    field: Fields = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Show so many rows.")] = 20,
     home: Home = None,
     as_json: Json = False,
@@ -135,7 +172,8 @@ def diff(
     from tunesmith.pipeline.datasets import open_set
 
     place = home_of(home)
-    one, other = (open_set(name, home=place, task=task) for name in (a, b))
+    fields = fields_of(field or ())
+    one, other = (open_set(name, home=place, task=task, fields=fields) for name in (a, b))
     found = difference(one.parts, other.parts)
     for opened in (one, other):
         tell_unusable(opened.name, opened.unusable)
@@ -146,10 +184,7 @@ def diff(
 
 
 def _show(found: Difference, limit: int) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
+    table = figures_table()
     table.add_row("rows", f"{found.rows_b:,}", f"before: {found.rows_a:,}")
     table.add_row("the same", f"{found.same:,}", "")
     notes = {

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from tunesmith.cli.options import Home, Json, Profile, Sets
-from tunesmith.cli.output import err, out, print_json, verb
+from tunesmith.cli.output import err, figures_table, out, print_json, verb
 from tunesmith.cli.watch import Watch
 
 if TYPE_CHECKING:
@@ -32,11 +31,15 @@ def generate(
     budget: Annotated[
         float | None,
         typer.Option(
-            "--budget", metavar="USD", min=0.0001, help="Stop before it has cost more than this."
+            "--budget",
+            metavar="USD",
+            min=0.0001,
+            help="Stop before all sittings together have cost more.",
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Take only the first so many documents.")
+        int | None,
+        typer.Option("--limit", min=1, help="Take the first so many documents; rows of their own."),
     ] = None,
     out_dir: Annotated[
         Path | None,
@@ -48,7 +51,8 @@ def generate(
     """Let a language model write question-answer pairs, or paraphrase, from collected documents.
 
     Every answer is kept: the same command again makes no call twice, and goes on where it was
-    stopped or killed. The budget counts all sittings together. Exit 1: the budget ended it early.
+    stopped or killed. The budget counts all that NAME of this recipe file ever cost, whatever its
+    settings and wherever the rows went. Exit 1: the budget ended it early.
 
     Examples:
 
@@ -100,11 +104,5 @@ def _show(made: GeneratedRows) -> None:
     ]
     if cost["unsure"]:
         figures.append(("", f"${cost['unsure']:.4f}", "of it for calls without an answer, at most"))
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    for row in figures:
-        table.add_row(*row)
-    out.print(table)
+    out.print(figures_table(figures))
     out.print(f"[bold]rows[/] {escape(str(made.file))}", highlight=False, soft_wrap=True)

@@ -33,6 +33,21 @@ Profile = Annotated[
     str | None, typer.Option("--profile", metavar="NAME", help="Apply a profile of the recipe.")
 ]
 
+TaskName = Annotated[
+    str | None,
+    typer.Option("--task", metavar="NAME", help="The task of files; told from the columns."),
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--field", metavar="NAME=COLUMN", help="Read NAME from this column; may be repeated."
+    ),
+]
+Template = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Whose template; default the recipe's, nano."),
+]
+
 
 def fields_of(pairs: Sequence[str]) -> dict[str, str]:
     """The columns that `--field NAME=COLUMN` names, by the names that the task reads."""

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from tunesmith.errors import Interrupted, TunesmithError
 
@@ -25,6 +26,17 @@ err = Console(stderr=True)
 INTERRUPTED = 130
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def figures_table(rows: Iterable[tuple[str, str, str]] = ()) -> Table:
+    """Figures in three columns: what it is, the figure, and what there is to say of it."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def print_json(value: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from tunesmith.cli.options import Home, Json, Profile, Sets, fields_of
+from tunesmith.cli.options import Fields, Home, Json, Profile, Sets, TaskName, fields_of
 from tunesmith.cli.output import out, print_json, verb
 from tunesmith.errors import ConfigError
 
@@ -30,23 +30,16 @@ def prepare(
     ] = Path("prepared"),
     sets: Sets = None,
     profile: Profile = None,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="NAME", help="The task; told from the columns by default."),
-    ] = None,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--field", metavar="NAME=COLUMN", help="Read NAME from this column; may be repeated."
-        ),
-    ] = None,
+    task: TaskName = None,
+    field: Fields = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Apply data.quality: write the rows that are kept, and the dropped ones with their reasons.
 
-    Nothing is changed that was not asked for. DIR/kept holds a file for each source,
-    DIR/dropped.jsonl place, reason and row (masked) of the others, DIR/prepared.json the counts.
+    Nothing is changed that was not asked for. DIR/kept holds a file for each source, with the masks
+    in every column; DIR/dropped.jsonl place, reason and whole row of the others (what is private is
+    masked in it); DIR/prepared.json the counts.
 
     Examples:
 

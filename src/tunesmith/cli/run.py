@@ -11,6 +11,7 @@ from tunesmith.cli.options import Home, Json, Profile, RecipeName, Sets
 from tunesmith.cli.output import err, out, print_json, verb
 from tunesmith.cli.show import show_metrics, show_verdicts
 from tunesmith.cli.watch import Watch
+from tunesmith.errors import ConfigError
 
 if TYPE_CHECKING:
     from tunesmith.config import Resolved
@@ -25,6 +26,19 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the recipe's last unfinished run.")
     ] = False,
+    allow_changes: Annotated[
+        bool,
+        typer.Option("--allow-changes", help="Resume though the recipe is not the same any more."),
+    ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget",
+            metavar="USD",
+            min=0.0001,
+            help="Let language models write the rows that are missing, for at most so much in all.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print every value and where it came from; do nothing."),
@@ -41,17 +55,28 @@ def run(
 
     - `tunesmith run my.yaml`
     - `tunesmith run my.yaml --dry-run`
+    - `tunesmith run statqa --profile real --budget 6.00`
     - `tunesmith run anecdot --set training.lora_r=32 --set data.sources.machines.rows=800`
     """
     from tunesmith.config import load_recipe
     from tunesmith.pipeline import home_of, run_recipe
+    from tunesmith.pipeline.making import make_rows
 
+    if allow_changes and not resume:
+        raise ConfigError(
+            "--allow-changes is of --resume", hint="a new run asks nothing of older ones"
+        )
     resolved = load_recipe(recipe, sets=sets or (), profile=profile)
     if dry_run:
         _show_values(resolved, as_json=as_json)
         return
+    place = home_of(home)
     with Watch() as watch:
-        finished = run_recipe(resolved, home=home_of(home), listener=watch, resume=resume)
+        if budget is not None:
+            make_rows(resolved, home=place, listener=watch, budget=budget)
+        finished = run_recipe(
+            resolved, home=place, listener=watch, resume=resume, allow_changes=allow_changes
+        )
     show_finished(finished, as_json=as_json)
 
 

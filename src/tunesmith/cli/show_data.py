@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from tunesmith.cli.export_data import tell_unusable
-from tunesmith.cli.options import Home, Json, Sets
+from tunesmith.cli.options import Home, Json, Sets, TaskName, Template
 from tunesmith.cli.output import out, print_json, verb
 from tunesmith.cli.watch import Watch
 
@@ -49,13 +49,12 @@ def show(
         int | None,
         typer.Option("--limit", min=1, help="At most so many; default 5, in a terminal all."),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="NAME", help="Whose template; default the recipe's, nano."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", metavar="NAME", help="The task of a file's rows.")
-    ] = None,
+    model: Template = None,
+    task: TaskName = None,
+    unmasked: Annotated[
+        bool,
+        typer.Option("--unmasked", help="Show secrets and personal data as the model sees them."),
+    ] = False,
     sets: Sets = None,
     home: Home = None,
     as_json: Json = False,
@@ -63,17 +62,19 @@ def show(
     """Page through examples as the model sees them: its template, special tokens, what is trained.
 
     Supervised tokens are green, special tokens magenta. In a terminal: Enter for the next, b for
-    the one before, q to stop.
+    the one before, q to stop. Secrets and personal data are masked here, and only here: the model
+    sees them, and --unmasked shows them.
 
     Examples:
 
     - `tunesmith data show train.jsonl --shuffle`
     - `tunesmith data show anecdot --label none --limit 2`
     - `tunesmith data show my.yaml --source stack --json --limit 3`
+    - `tunesmith data show train.jsonl --row 7 --unmasked`
     """
     from tunesmith.pipeline import home_of
     from tunesmith.pipeline.datasets import open_any
-    from tunesmith.pipeline.showing import renderer_of, seen, seen_json, slots
+    from tunesmith.pipeline.showing import hidden, region_of, renderer_of, seen, seen_json, slots
 
     with Watch() as watch:
         opened = open_any(
@@ -84,29 +85,39 @@ def show(
         opened, row=row, label=label, source=source, part=part, seed=seed if shuffle else None
     )
     renderer = renderer_of(opened, model)
+
+    def look(chosen: Sequence[Slot]) -> list[Seen]:
+        whole = seen(renderer, chosen)
+        return whole if unmasked else [hidden(it, region_of(opened)) for it in whole]
+
     paged = out.is_terminal and sys.stdin.isatty() and not as_json and len(found) > 1
     if paged:
         import click
 
-        page(found[:limit], lambda slot: seen(renderer, [slot])[0], click.getchar)
+        page(found[:limit], lambda slot: look([slot])[0], click.getchar)
         return
-    shown = seen(renderer, found[: limit or 5])
-    if as_json:
-        print_json(
-            {
-                "name": opened.name,
-                "kind": opened.kind,
-                "model": renderer.tokenizer.name_or_path.rpartition("/")[2],
-                "examples": sum(map(len, opened.parts.values())),
-                "matching": len(found),
-                "rows": [seen_json(it) for it in shown],
-            }
-        )
+    shown = look(found[: limit or 5])
+    if not as_json:
+        _draw_all(shown, len(found))
         return
+    print_json(
+        {
+            "name": opened.name,
+            "kind": opened.kind,
+            "model": renderer.tokenizer.name_or_path.rpartition("/")[2],
+            "examples": sum(map(len, opened.parts.values())),
+            "matching": len(found),
+            "masked": not unmasked,
+            "rows": [seen_json(it) for it in shown],
+        }
+    )
+
+
+def _draw_all(shown: Sequence[Seen], of: int) -> None:
     for number, it in enumerate(shown, start=1):
-        draw(it, number, len(found))
-    if len(shown) < len(found):
-        out.print(f"[dim]… and {len(found) - len(shown):,} more (--limit, --row)[/]")
+        draw(it, number, of)
+    if len(shown) < of:
+        out.print(f"[dim]… and {of - len(shown):,} more (--limit, --row)[/]")
 
 
 def page(found: Sequence[Slot], look: Callable[[Slot], Seen], key: Callable[[], str]) -> None:
@@ -162,13 +173,8 @@ def report(
     examples: Annotated[
         int, typer.Option("--examples", min=0, help="Examples shown as the model sees them.")
     ] = 6,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", metavar="NAME", help="Whose template; default the recipe's, nano."),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option("--task", metavar="NAME", help="The task of the files' rows.")
-    ] = None,
+    model: Template = None,
+    task: TaskName = None,
     sets: Sets = None,
     home: Home = None,
     as_json: Json = False,

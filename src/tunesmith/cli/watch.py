@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from rich.markup import escape
 from rich.progress import (
@@ -57,9 +58,13 @@ class Watch:
         self._hearing = _Hearing(self._heard)
         self._said = 0.0
         self._begun: dict[str, tuple[int, float]] = {}
+        self._terminated: Any = None  # what SIGTERM did before
 
     def __enter__(self) -> Watch:
         self._hearing.start()
+        if threading.current_thread() is threading.main_thread():
+            # As Ctrl-C: what was done is kept, and the store says so. Training has its own handler.
+            self._terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
         self._bars.start()
         return self
 
@@ -74,6 +79,8 @@ class Watch:
             self._print(f"[dim]done in {duration(time.monotonic() - self._began)}[/]")
         self._bars.stop()
         self._hearing.stop()
+        if self._terminated is not None:
+            signal.signal(signal.SIGTERM, self._terminated)
 
     def stage(self, name: str) -> None:
         """A stage begins; how long the one before it took is said first."""
@@ -96,8 +103,8 @@ class Watch:
             self._print("stopping ...")
         else:  # training has put its own handler there
             self._print(
-                "stopping after this step ... (Ctrl-C again stops at once, and loses what came"
-                " after the last checkpoint)"
+                "stopping after this micro-batch ... (Ctrl-C again stops at once, and loses what"
+                " came after the last checkpoint)"
             )
 
     def say(self, line: str) -> None:

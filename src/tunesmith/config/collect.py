@@ -8,7 +8,7 @@ stand in for the real host.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -36,13 +36,27 @@ class CollectorSettings(BaseModel):
     """Base of every kind: frozen, and closed to unknown keys.
 
     `MANNERS` names the keys that say how politely to ask, and not what for: a collection goes on
-    under other manners, but not under other wishes.
+    under other manners, but not under other wishes. `WATCHED` and `SNAPSHOT` say how it is
+    refreshed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     MANNERS: ClassVar[frozenset[str]] = frozenset({"limit"})
+    WATCHED: ClassVar[bool] = False  # whether its source is files, whose changes show at once
+    SNAPSHOT: ClassVar[bool] = (
+        False  # whether a walk meets all that there is, so that the rest left
+    )
 
     limit: int | None = Field(None, gt=0, description="Stop at so many documents in all.")
+
+    def located(self, beside: Callable[[str], str]) -> CollectorSettings:
+        """The same with its local paths as `beside` finds them."""
+        found: dict[str, Any] = {}
+        if isinstance(path := getattr(self, "path", None), str):
+            found["path"] = beside(path)
+        if isinstance(paths := getattr(self, "paths", None), tuple):
+            found["paths"] = tuple(map(beside, paths))
+        return self.model_copy(update=found)
 
     def wishes(self) -> dict[str, Any]:
         """What decides which documents come out, as plain values."""
@@ -84,7 +98,9 @@ class StackExchangeSettings(NetworkSettings):
     base_url: str = Field("https://api.stackexchange.com/2.3", description="The API, with version.")
     site: str = Field("stats", description="Name of the site in the API: stats, stackoverflow, ...")
     tags: Words = Field(
-        (), description='Questions that bear one of these tags; "a;b" asks for both at once.'
+        (),
+        description='Questions that bear one of these tags, of each in turn; "a;b" asks for both '
+        "at once.",
     )
     answers: Literal["accepted_or_best", "accepted"] = Field(
         "accepted_or_best", description="Which answer: the accepted one, else the best; or never."
@@ -110,8 +126,10 @@ class ArxivSettings(NetworkSettings):
     base_url: str = Field("https://export.arxiv.org", description="Host of the API and the PDFs.")
     categories: Words = Field((), description="One of these: stat.ME, cs.LG, ...")
     terms: Words = Field((), description="One of these words or phrases, in any field.")
-    sort: Literal["relevance", "submitted", "updated"] = Field(
-        "submitted", description="relevance, or by date, oldest first (stable while paging)."
+    sort: Literal["submitted", "updated", "relevance", "oldest"] = Field(
+        "submitted",
+        description="Newest first, by the day of submission or of the last version; most relevant "
+        "first; or oldest first.",
     )
     pdf: bool = Field(False, description="Fetch each paper's PDF, too, and take its text.")
     page_size: int = Field(100, ge=1, le=2000, description="Papers of a page.")
@@ -151,6 +169,7 @@ class MachinesSettings(CollectorSettings):
     """State machines in code and their DOT: .smcat, and machines of Python's `transitions`."""
 
     kind: Literal["machines"] = Field("machines", description="Which collector.")
+    WATCHED: ClassVar[bool] = True
     MANNERS: ClassVar[frozenset[str]] = frozenset({"smcat", "timeout_s", "limit"})
     paths: Words = Field(
         min_length=1, description="Files, folders or patterns: .smcat, .py, .json, .yaml."
@@ -169,6 +188,7 @@ class FilesSettings(CollectorSettings):
     """Passages of Markdown, HTML, PDF and plain text files."""
 
     kind: Literal["files"] = Field("files", description="Which collector.")
+    WATCHED: ClassVar[bool] = True
     paths: Words = Field(
         min_length=1, description="Files, folders or patterns: .md, .html, .pdf, .txt, .rst."
     )
@@ -188,6 +208,7 @@ class HubSettings(CollectorSettings):
     """Rows of a Hugging Face data set (or of a local file) as documents."""
 
     kind: Literal["hub"] = Field("hub", description="Which collector.")
+    SNAPSHOT: ClassVar[bool] = True
     MANNERS: ClassVar[frozenset[str]] = frozenset({"batch", "limit"})
     path: str = Field(description="owner/name, owner/name:configuration, or a local file.")
     split: str | None = Field(None, description="Split of the data set.")

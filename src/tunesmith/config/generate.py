@@ -15,7 +15,8 @@ Keys of the endpoints are never in a recipe: `key_env` names the environment var
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -105,7 +106,18 @@ class EndpointSettings(_Settings):
 
 
 class _Generation(_Settings):
-    """What every generation by a language model has."""
+    """What every generation by a language model has.
+
+    `MANNERS` names the keys that say how to ask, and what for how much, but not for which rows.
+    """
+
+    MANNERS: ClassVar[Mapping[str, bool | set[str]]] = {
+        "budget": True,
+        "endpoint": {
+            *("key_env", "price", "prices", "concurrency", "requests_per_minute"),
+            *("tokens_per_minute", "timeout", "retries", "backoff"),
+        },
+    }
 
     source: str = Field(
         alias="from",
@@ -114,12 +126,23 @@ class _Generation(_Settings):
     )
     endpoint: EndpointSettings = Field(description="The language model that is asked.")
     limit: int | None = Field(None, gt=0, description="Take only the first so many documents.")
+    rows: int | None = Field(
+        None,
+        gt=0,
+        description="Take documents in an order by chance, and stop once so many rows passed the "
+        "checks; None: ask for every document, in their order.",
+    )
+    seed: int = Field(0, ge=0, description="Decides the order of the documents where rows is said.")
     budget: float | None = Field(
         None, gt=0, description="USD that all sittings of this generation may cost together."
     )
     attempt: int = Field(
         0, ge=0, description="Another number asks anew instead of taking the stored answers."
     )
+
+    def wishes(self) -> dict[str, Any]:
+        """What decides which rows come out of the same documents, as plain values."""
+        return self.model_dump(mode="json", exclude=dict(self.MANNERS))
 
 
 class QuestionsSettings(_Generation):

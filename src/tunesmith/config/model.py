@@ -15,7 +15,7 @@ from tunesmith.config.collect import AnyCollector
 from tunesmith.config.generate import GenerationSettings
 from tunesmith.config.quality import QualitySettings
 
-MethodName = Literal["lora", "qlora"]
+MethodName = Literal["lora", "qlora", "upper_lora"]
 RESERVED_VARIANTS = frozenset(
     {"baseline", "majority", "lookup", "tfidf", "copy", "nearest", "rule"}
 )
@@ -36,7 +36,9 @@ class SourceSettings(Settings):
     """One source of rows; its name in the recipe is the slice that reports speak of."""
 
     path: str | None = Field(
-        None, description="A file, a folder, a glob, or a hub id (owner/name)."
+        None,
+        description="A file, a folder, a glob, a hub id (owner/name), or a frozen version "
+        "(NAME@ID, or its folder).",
     )
     generate: str | None = Field(None, description="A generator of Tunesmith's own.")
     collect: str | None = Field(None, description="A collector of this recipe (data.collect).")
@@ -47,7 +49,7 @@ class SourceSettings(Settings):
         "broken_dot (a broken graph to mend), flips (an access decision with one permission "
         "changed). Validation and test rows are left alone.",
     )
-    split: str | None = Field(None, description="Split of a hub data set.")
+    split: str | None = Field(None, description="Split of a hub data set, part of a version.")
     revision: str | None = Field(None, description="Commit or tag of a hub data set.")
     fields: dict[str, str] = Field(
         default_factory=dict, description="Column of the file for each field of the task."
@@ -107,6 +109,10 @@ class DataSettings(Settings):
     validation: Share = Field(
         0.1, description="Share of what is not test that is the validation set."
     )
+    keep_together: bool = Field(
+        True,
+        description="Rows made from one document, or equal in split_group, go to one part.",
+    )
     overlong: Literal["drop", "keep"] = Field(
         "drop",
         description="Examples over training.max_length: set aside, or an error; never cut.",
@@ -160,6 +166,10 @@ class ModelSettings(Settings):
 class TrainingSettings(Settings):
     """Hyperparameters, by the names of transformers' TrainingArguments and PEFT's LoraConfig."""
 
+    mode: Literal["fixed", "adaptive"] = Field(
+        "fixed",
+        description="adaptive: what the recipe does not set follows from the size of the data.",
+    )
     learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate.")
     num_train_epochs: float = Field(3.0, gt=0, description="Passes over the training part.")
     max_steps: int | None = Field(None, gt=0, description="Stop after this many optimizer steps.")
@@ -175,6 +185,9 @@ class TrainingSettings(Settings):
     use_rslora: bool = Field(False, description="Scale by alpha / sqrt(r) (arXiv 2312.03732).")
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear", description="Layers that get an adapter: all-linear, or a list of names."
+    )
+    layers_to_transform: tuple[int, ...] | None = Field(
+        None, description="upper_lora: layers that get an adapter; None: the upper half."
     )
     continue_adapter: bool = Field(
         False, description="Train the last of model.adapters further, instead of a new adapter."
@@ -218,9 +231,28 @@ class TrainingSettings(Settings):
     )
     save_steps: int | None = Field(None, gt=0, description="Steps between checkpoints.")
     save_total_limit: int = Field(2, gt=0, description="Checkpoints kept.")
+    load_best_model_at_end: bool = Field(
+        False, description="The adapter is that of the best validation, not of the last step."
+    )
+    metric_for_best_model: str | None = Field(
+        None,
+        description="What the best validation is told by: loss (also None), or a score's name.",
+    )
+    greater_is_better: bool | None = Field(
+        None, description="Whether more of that is better; None: yes, but for a loss."
+    )
+    early_stopping_patience: int | None = Field(
+        None, gt=0, description="Stop after so many validations in a row that were no better."
+    )
+    loss_spike_factor: float = Field(
+        3.0,
+        ge=0,
+        description="Stop where the loss is over so many times the median of the last 20 steps, "
+        "and a nat over all of the first five; 0 never.",
+    )
     logging_steps: int = Field(1, gt=0, description="Steps between lines sent to trackers.")
-    report_to: tuple[Literal["tensorboard", "wandb"], ...] = Field(
-        (), description="Trackers beside the store: a list of tensorboard and wandb."
+    report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] = Field(
+        (), description="Trackers beside the store: of tensorboard, wandb, mlflow and trackio."
     )
 
     @field_validator("report_to", mode="before")
@@ -242,6 +274,11 @@ class EvaluationSettings(Settings):
     perplexity: bool = Field(
         False, description="Say how expected the gold answers of the test part are to each model."
     )
+    general_text: str | None = Field(
+        None,
+        description="Text that has nothing to do with the task, to see what a training costs: a "
+        "file (.txt, .md), or nano for chats that the embedded base was made from.",
+    )
     cheap_baselines: bool = Field(True, description="Stand majority, lookup, TF-IDF beside.")
     slice_by: tuple[str, ...] = Field(("source",), description="Example metadata to slice by.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
@@ -250,6 +287,20 @@ class EvaluationSettings(Settings):
         None, gt=0, lt=1, description="Differences within this margin do not matter."
     )
     replicates: int = Field(2000, ge=200, description="Bootstrap and permutation replicates.")
+
+
+class LineageSettings(Settings):
+    """How one topic is learned after another (`tunesmith learn`); each source is a topic."""
+
+    name: str | None = Field(None, description="Name of the chain; None: the recipe's.")
+    strategy: Literal["merge", "continue", "beside"] = Field(
+        "merge",
+        description="Where the next session stands: on the base with the adapter merged in, on the "
+        "same adapter trained further, or beside the earlier adapters, which are frozen.",
+    )
+    replay: float = Field(
+        0.0, ge=0, le=1, description="Share of every earlier topic's training rows trained again."
+    )
 
 
 class ReportSettings(Settings):
@@ -266,7 +317,9 @@ class ReportSettings(Settings):
 class MethodSettings(Settings):
     """One variant: a method, and what it sets differently from `training`."""
 
-    method: MethodName = Field("lora", description="qlora is lora on a base in 4 bits.")
+    method: MethodName = Field(
+        "lora", description="qlora is lora on a base in 4 bits, upper_lora on upper layers only."
+    )
     load_in_4bit: bool | None = Field(None, description="Overrides model.load_in_4bit.")
     training: dict[str, Any] = Field(
         default_factory=dict, description="Training keys that differ for this variant."
@@ -292,6 +345,7 @@ class Recipe(Settings):
     )
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     report: ReportSettings = Field(default_factory=ReportSettings)
+    lineage: LineageSettings = Field(default_factory=LineageSettings)
 
     @model_validator(mode="before")
     @classmethod

@@ -1,9 +1,9 @@
 """What a recipe may ask of the quality of its data: `data.quality`.
 
 Each finding of `tunesmith data check` that speaks of single rows has a code; `actions` says what is
-done about it: keep (the default), drop, mask (secrets and personal data), or fail. A threshold that
-is set drops what lies outside of it, unless its code's action says otherwise. Nothing is changed
-that was not asked for.
+done about it: keep (the default), drop, keep_first (of several answers or labels for one prompt the
+first row), mask (secrets and personal data), or fail. A threshold that is set drops what lies
+outside of it, unless its code's action says otherwise. Nothing is changed that was not asked for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Action = Literal["keep", "drop", "mask", "fail"]
+Action = Literal["keep", "drop", "keep_first", "mask", "fail"]
 
 # Findings about rows that an action can be taken on, and what each is about.
 CODES: dict[str, str] = {
@@ -23,6 +23,7 @@ CODES: dict[str, str] = {
     "near_duplicates": "rows nearly like an earlier one",
     "duplicate_prompts": "rows with the prompt of an earlier one",
     "contradicting_prompts": "prompts with several labels",
+    "differing_answers": "prompts with several answers, where there are no labels",
     "length_outliers": "answers far longer or shorter than the others",
     "language_outliers": "rows in another language than the rest",
     "refusals": "answers that decline",
@@ -37,6 +38,7 @@ CODES: dict[str, str] = {
     "test_overlap": "rows that stand in a public test set",
 }
 MASKABLE = frozenset({"secrets", "personal_data"})
+ONE_OF_SEVERAL = frozenset({"contradicting_prompts", "differing_answers"})
 
 
 class QualitySettings(BaseModel):
@@ -46,7 +48,7 @@ class QualitySettings(BaseModel):
 
     enabled: bool = Field(True, description="false applies none of this, for an ablation.")
     actions: dict[str, Action] = Field(
-        default_factory=dict, description="keep, drop, mask or fail, by the code of a finding."
+        default_factory=dict, description="keep, drop, keep_first, mask or fail, by the code."
     )
     min_characters: int | None = Field(None, ge=1, description="Shortest answer, in characters.")
     max_characters: int | None = Field(None, ge=1, description="Longest answer, in characters.")
@@ -76,8 +78,10 @@ class QualitySettings(BaseModel):
                 near = difflib.get_close_matches(code, CODES, n=1)
                 meant = f"; did you mean {near[0]}?" if near else ""
                 raise ValueError(f"no finding {code!r}{meant} Known: {', '.join(CODES)}")
-            if action == "mask" and code not in MASKABLE:
-                raise ValueError(f"{code} cannot be masked: only {' and '.join(sorted(MASKABLE))}")
+            for special, fits in (("mask", MASKABLE), ("keep_first", ONE_OF_SEVERAL)):
+                if action == special and code not in fits:
+                    told = " and ".join(sorted(fits))
+                    raise ValueError(f"{code}: {special} is for {told} only")
         return actions
 
     @model_validator(mode="after")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from tunesmith.errors import ConfigError
 
 # Parts of a recipe that may be left empty: they then stand at their defaults.
 SUFFIXES = (".yaml", ".yml")
-SECTIONS = frozenset({"model", "training", "methods", "evaluation", "report", "task_options"})
+SECTIONS = frozenset(
+    {"model", "training", "methods", "evaluation", "report", "lineage", "task_options"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,18 @@ class Resolved:
             if found is not None:
                 return found
         return Origin("default")
+
+    def beside(self, path: str) -> str:
+        """A path or pattern as given; where nothing is there, as seen from the recipe's folder."""
+        if self.path is None or _is_there(path):
+            return path
+        beside = str(self.path.parent / path)
+        return beside if _is_there(beside) else path
+
+
+def _is_there(path: str) -> bool:
+    found = glob.iglob(str(Path(path).expanduser()), recursive=True)  # noqa: PTH207 - absolute, too
+    return Path(path).expanduser().exists() or any(True for _ in found)
 
 
 @dataclass
@@ -75,13 +90,23 @@ def load_recipe(
         _merge(draft, draft.profiles[profile], Origin("profile", note=profile))
     for item in sets:
         _apply_set(draft, item)
-    return Resolved(
+    resolved = Resolved(
         recipe=_validate(draft),
         origins=draft.origins,
         notes=tuple(dict.fromkeys(draft.notes)),
         path=path,
         text=text,
     )
+    return replace(resolved, recipe=_located(resolved))
+
+
+def _located(resolved: Resolved) -> Recipe:
+    """The recipe with the local paths of its collectors found."""
+    data = resolved.recipe.data
+    found = {name: settings.located(resolved.beside) for name, settings in data.collect.items()}
+    if found == data.collect:
+        return resolved.recipe
+    return resolved.recipe.model_copy(update={"data": data.model_copy(update={"collect": found})})
 
 
 def find_recipe(source: str | Path) -> Path:

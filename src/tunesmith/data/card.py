@@ -1,7 +1,7 @@
 """The card of a data set, from its facts: Markdown with the hub's YAML in front.
 
 The front matter is that of dataset cards on the Hugging Face hub, so that the folder of a version
-can be pushed as it is, with this file as README.md. It says what was counted and nothing else.
+can be pushed as it is, or loaded by `datasets`. It says what was counted and nothing else.
 Source: https://huggingface.co/docs/hub/datasets-cards.
 """
 
@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunesmith.data.attribution import FILE, asks_credit
 from tunesmith.data.freeze import PARTS
-from tunesmith.data.versions import counts, folder, origins
-from tunesmith.records import Quality, Splits
+from tunesmith.data.versions import DEFAULT, counts, origins, source_folders
+from tunesmith.records import Example, Quality, Splits
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 NO_LICENCE = "not stated"
@@ -53,12 +54,20 @@ def card(facts: CardFacts) -> str:
 
 def licences(facts: CardFacts) -> dict[str, int]:
     """Rows under each licence: the row's own, else what the recipe says of its source."""
-    every = (e for part in PARTS for e in getattr(facts.splits, part))
-    found = Counter(
-        e.meta.get("licence") or facts.licences.get(e.meta.get("source", "")) or NO_LICENCE
-        for e in every
-    )
+    found: Counter[str] = Counter()
+    for by_licence in _licences(facts).values():
+        found.update(by_licence)
     return dict(found.most_common())
+
+
+def _licences(facts: CardFacts) -> dict[str, Counter[str]]:
+    """The same, source by source."""
+    found: dict[str, Counter[str]] = {}
+    for example in (e for part in PARTS for e in getattr(facts.splits, part)):
+        source = example.meta.get("source", "")
+        licence = example.meta.get("licence") or facts.licences.get(source) or NO_LICENCE
+        found.setdefault(source, Counter())[licence] += 1
+    return found
 
 
 def _front(facts: CardFacts) -> str:
@@ -68,6 +77,8 @@ def _front(facts: CardFacts) -> str:
     held = [part for part in PARTS if getattr(facts.splits, part)]
     said = {name.lower() for name in licences(facts)}
     known = sorted(said & HUB_LICENCES)
+    by_source = counts(facts.splits)
+    folders = source_folders(by_source)
     front: dict[str, Any] = {
         "pretty_name": facts.name,
         "license": known[0] if said == set(known) and len(known) == 1 else "other",
@@ -76,20 +87,20 @@ def _front(facts: CardFacts) -> str:
         "tags": ["tunesmith", facts.task],
         "configs": [
             {
-                "config_name": "default",
+                "config_name": DEFAULT,
                 "default": True,
                 "data_files": [{"split": part, "path": f"{part}.jsonl"} for part in held],
             },
             *(
                 {
-                    "config_name": folder(name),
+                    "config_name": folders[name],
                     "data_files": [
-                        {"split": part, "path": f"sources/{folder(name)}/{part}.jsonl"}
+                        {"split": part, "path": f"sources/{folders[name]}/{part}.jsonl"}
                         for part, count in by_part.items()
                         if count
                     ],
                 }
-                for name, by_part in counts(facts.splits).items()
+                for name, by_part in by_source.items()
             ),
         ],
     }
@@ -121,21 +132,37 @@ def _opening(facts: CardFacts) -> str:
         "",
         *_table(("licence", "examples"), [(n, f"{c:,}") for n, c in licences(facts).items()]),
     ]
+    credited = [e for part in PARTS for e in getattr(facts.splits, part) if _asks(e)]
+    if credited:
+        silent = sum(not e.meta.get("author") for e in credited)
+        lines += [
+            "",
+            f"[{FILE}]({FILE}) says whom to credit for {len(credited):,} of them, with links and "
+            "what was changed"
+            + (f"; of {silent:,} the author is not stated." if silent else ".")
+            + " Pass it on with the examples.",
+        ]
     return "\n".join(lines)
+
+
+def _asks(example: Example) -> bool:
+    return asks_credit(example.meta.get("licence", ""))
 
 
 def _sources(facts: CardFacts) -> str:
     rows = []
-    for name, by_part in counts(facts.splits).items():
+    said, by_source = _licences(facts), counts(facts.splits)
+    folders = source_folders(by_source)
+    for name, by_part in by_source.items():
         mixed = facts.mix.get(name, {})
         wish = [f"weight {mixed['weight']:g}"] if mixed.get("weight") else []
         wish += [f"cap {mixed['cap']:,}"] if mixed.get("cap") else []
         left = f"{mixed['taken']:,} of {mixed['available']:,}" if mixed else ""
         rows.append(
             (
-                name,
+                name if folders[name] == name else f"{name} (`{folders[name]}`)",
                 *(f"{by_part[part]:,}" for part in PARTS),
-                facts.licences.get(name, "") or NO_LICENCE,
+                _counted(said[name]),
                 facts.origins.get(name, "unknown"),
                 ", ".join([*wish, *([left] if left else [])]),
             )
@@ -149,6 +176,13 @@ def _sources(facts: CardFacts) -> str:
         lines += ["", "## Labels", ""]
         lines += _table(("label", "examples"), [(n, f"{c:,}") for n, c in labels.most_common()])
     return "\n".join(lines)
+
+
+def _counted(licences: Counter[str]) -> str:
+    """The licences of a source, with their rows where there are several."""
+    if len(licences) == 1:
+        return next(iter(licences))
+    return ", ".join(f"{name} ({count:,})" for name, count in licences.most_common())
 
 
 def _quality(facts: CardFacts) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -24,10 +24,10 @@ from tunesmith.data.quality import overlap
 from tunesmith.data.quality.flags import told
 from tunesmith.data.quality.mask import masked, masked_finding
 from tunesmith.data.quality.panel import look
-from tunesmith.data.read import read_rows
+from tunesmith.data.read import names, read_rows
 from tunesmith.data.sample import within
 from tunesmith.data.shape import LOOKED_AT, guess_task
-from tunesmith.data.source import Source
+from tunesmith.data.source import RawRow, Source
 from tunesmith.records import Example, Quality, Reject
 from tunesmith.tasks.base import Task, get_task
 
@@ -43,11 +43,13 @@ def check(
     deep: bool = False,
     tests: Mapping[str, Sequence[str]] | None = None,
     only: Collection[str] = CODES,
+    raw: Iterable[RawRow] = (),
 ) -> Quality:
     """What is true of `cleaned`; with `against`, also which of its prompts stand there.
 
     `deep` lets the costly detectors look at every row; `tests` are texts of public test sets by
-    name; `only` are the codes of the findings about single rows that are wanted.
+    name; `only` are the codes of the findings about single rows that are wanted; `raw` are the rows
+    as they stand in their files, in which secrets are looked for in every column.
 
     `duplicate_prompts` counts rows after the first with the same rendered prompt, and
     `contradicting_prompts` distinct prompts with two or more labels after repair; rows set aside
@@ -66,13 +68,15 @@ def check(
     contradicting = {key for key, seen in labels.items() if len(seen) > 1}
     differing = {key for key, seen in answers.items() if len(seen) > 1}
     exact, near = _leaked(cleaned, rows, against) if against is not None else ([], [])
+    asked = settings or QualitySettings()
     seen = look(
         cleaned.examples,
         cleaned.prompt_keys,
-        settings or QualitySettings(),
+        asked,
         deep=deep,
         tests=tests,
         only=only,
+        raw=raw,
     )
     found = (
         *findings.shapes(cleaned),
@@ -104,7 +108,7 @@ def check(
             **summary(cleaned.lengths or estimate(cleaned.examples)),
             "estimated": float(cleaned.lengths is None),  # words and signs: nobody counted tokens
         },
-        findings=tuple(map(masked_finding, found)),
+        findings=tuple(masked_finding(finding, asked.phone_region) for finding in found),
     )
 
 
@@ -133,7 +137,9 @@ def check_files(
     )
     guessed = chosen.name if task is None else ""
     other = clean(sources_of(against, fields, split), chosen) if against else None
-    quality = check(cleaned, other, task=chosen, deep=deep, tests=test_texts(tests))
+    quality = check(
+        cleaned, other, task=chosen, deep=deep, tests=test_texts(tests), raw=raw_rows(cleaned)
+    )
     found = (
         *(findings.guessed(guessed, cleaned.rows) if guessed else ()),
         *quality.findings,
@@ -156,6 +162,13 @@ def open_files(
     named = guess_task(_columns(sources[0])) if task is None else str(task)
     chosen = task if isinstance(task, Task) else get_task(named)
     return clean(sources, chosen, token_lengths=token_lengths), chosen
+
+
+def raw_rows(cleaned: Cleaned) -> Iterator[RawRow]:
+    """The rows as they stand in their files, read again, under the places of the examples."""
+    named = names(path for pinned in cleaned.resolved for path in pinned.paths)
+    for pinned in cleaned.resolved:
+        yield from read_rows(pinned, named)
 
 
 def test_texts(paths: Sequence[str | Path]) -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 A row is known by its content (prompt, answer, label). Of rows that stand in one set alone, those
 that share a prompt are one row whose answer or label changed. Rows that stand in both, in another
 part, have moved: a test row that went to training makes old and new scores incomparable. A row that
-stands twice is counted twice.
+stands twice is counted twice. Rows are compared whole, and told with what is private masked.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunesmith.data.quality.mask import masked
 from tunesmith.data.shape import prompt_of
-from tunesmith.records import Example
+from tunesmith.records import Example, Message
 
 WHOLE = "all"  # the part of a set that is not divided
 Parts = Mapping[str, Sequence[Example]]
@@ -80,9 +81,7 @@ def difference(a: Parts, b: Parts) -> Difference:
         pairs = _pairs(left, right, divided=divided)
         for (part_a, one), (part_b, other) in pairs:
             if divided and part_a != part_b:
-                changes.append(
-                    Change("moved", prompt_of(one.messages), part_a, part_b, one.target, one.target)
-                )
+                changes.append(_change("moved", (part_a, one), (part_b, one)))
             else:
                 same += 1
                 retold += dict(one.meta) != dict(other.meta)
@@ -153,28 +152,31 @@ def _alone(
     changes = []
     for key in dict.fromkeys([*a, *b]):
         left, right = a.get(key, []), b.get(key, [])
-        for (part_a, one), (part_b, other) in zip(left, right, strict=False):
-            changes.append(
-                Change(
-                    "changed",
-                    prompt_of(one.messages),
-                    part_a,
-                    part_b,
-                    one.target,
-                    other.target,
-                    one.label,
-                    other.label,
-                )
-            )
-        changes += [
-            Change("removed", prompt_of(e.messages), part, None, e.target, None, e.label)
-            for part, e in left[len(right) :]
-        ]
-        changes += [
-            Change("added", prompt_of(e.messages), None, part, None, e.target, None, e.label)
-            for part, e in right[len(left) :]
-        ]
+        changes += [_change("changed", *both) for both in zip(left, right, strict=False)]
+        changes += [_change("removed", placed, None) for placed in left[len(right) :]]
+        changes += [_change("added", None, placed) for placed in right[len(left) :]]
     return changes
+
+
+def _change(kind: str, a: tuple[str, Example] | None, b: tuple[str, Example] | None) -> Change:
+    """A row for people: what is private is hidden before anything is shortened."""
+    (part_a, one), (part_b, other) = a or (None, None), b or (None, None)
+    shown = one or other
+    last = shown.messages[-1].content if shown is not None and shown.messages else ""
+    labels = [None if e is None or kind == "moved" else _told(e.label) for e in (one, other)]
+    return Change(
+        kind,
+        prompt_of([Message("user", masked(last))]),
+        part_a,
+        part_b,
+        _told(one.target if one else None),
+        _told(other.target if other else None),
+        *labels,
+    )
+
+
+def _told(text: str | None) -> str | None:
+    return None if text is None else masked(text)
 
 
 def _flat(parts: Parts) -> list[Example]:
@@ -189,5 +191,5 @@ def _shifts(
     whole_a, whole_b = ours.total() or 1, theirs.total() or 1
     every = sorted(set(ours) | set(theirs), key=lambda n: (-ours[n] - theirs[n], n))
     return tuple(
-        Shift(n, ours[n], theirs[n], ours[n] / whole_a, theirs[n] / whole_b) for n in every
+        Shift(masked(n), ours[n], theirs[n], ours[n] / whole_a, theirs[n] / whole_b) for n in every
     )

@@ -50,10 +50,12 @@ class CannotCarryError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Rows in a format; `skipped` counts those it cannot carry by reason (with some places), `lost`
-    what the others left behind, `warnings` say why its reader may still not take the file."""
+    """Rows in a format, and the examples that they are of (`kept`); `skipped` counts those that it
+    cannot carry by reason (with some places), `lost` what the others left behind, `warnings` say
+    why its reader may still not take the file."""
 
     rows: tuple[Row, ...]
+    kept: tuple[Example, ...]
     skipped: Mapping[str, tuple[int, tuple[str, ...]]]
     lost: Mapping[str, int]
     warnings: tuple[str, ...] = ()
@@ -145,7 +147,8 @@ def export(examples: Sequence[Example], name: str, *, skip: bool = False) -> Exp
             hint="Choose chatml or sharegpt, or leave those rows out with --skip.",
         )
     warnings = openai_warnings(rows) if name == "openai" else ()
-    return Exported(tuple(rows), skipped, {} if name == WHOLE else _lost(kept), tuple(warnings))
+    lost = {} if name == WHOLE else _lost(kept)
+    return Exported(tuple(rows), tuple(kept), skipped, lost, tuple(warnings))
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -19,14 +19,20 @@ from typing import Any
 from tunesmith.config.quality import Action, QualitySettings
 from tunesmith.data.clean import Cleaned, write_rejects
 from tunesmith.data.quality.flags import Flag
-from tunesmith.data.quality.mask import masked_example, masked_reject, masked_value
+from tunesmith.data.quality.mask import masked_example, masked_reject, masked_value, strings
 from tunesmith.data.quality.panel import by_prompt, look
+from tunesmith.data.quality.repeats import without_first
 from tunesmith.data.read import names, read_rows
+from tunesmith.data.source import RawRow
 from tunesmith.errors import DataError
 from tunesmith.records import Example, Finding, Reject, Severity
 from tunesmith.store.whole import whole_folder
 
-REPEATS = ("duplicate_prompts", "near_duplicates")  # judged last, among what is left
+REPEATS = (
+    "duplicate_prompts",
+    "differing_answers",
+    "near_duplicates",
+)  # judged last, among what is left
 SHOWN = 5
 
 
@@ -71,8 +77,11 @@ def apply(
     settings: QualitySettings,
     *,
     tests: Mapping[str, Sequence[str]] | None = None,
+    raw: Iterable[RawRow] = (),
 ) -> Applied:
     """The examples after the actions of the settings; as they were where none is named.
+
+    `raw` are the rows as they stand in their files: secrets are looked for in every column of them.
 
     Raises DataError where a finding whose action is `fail` has a row.
     """
@@ -82,19 +91,23 @@ def apply(
     open_ = [row for row, example in enumerate(kept) if example.meta.get("role") != "test"]
     why: dict[int, tuple[str, str]] = {}
     fails = frozenset(code for code, action in actions.items() if action == "fail")
-    drops = frozenset(code for code, action in actions.items() if action == "drop")
+    firsts = frozenset(code for code, action in actions.items() if action == "keep_first")
+    drops = firsts | {code for code, action in actions.items() if action == "drop"}
     for codes in ((fails | drops) - frozenset(REPEATS), (fails | drops) & frozenset(REPEATS)):
         left = [row for row in open_ if row not in why]
-        for flag in _flags([kept[row] for row in left], codes, settings, tests):
-            if flag.code in fails:
-                raise _failed(flag, [kept[row] for row in left])
+        judged = [kept[row] for row in left]
+        keys = [example.prompt_key for example in judged]
+        for found in _flags(judged, keys, codes, settings, tests, raw):
+            if found.code in fails:
+                raise _failed(found, judged)
+            flag = without_first(found, keys) if found.code in firsts else found
             for hit in flag.hits:
                 why.setdefault(left[hit.row], (flag.code, hit.note))
     rest = [example for row, example in enumerate(kept) if row not in why]
     return Applied(
         examples=tuple(rest),
         keys=tuple(example.prompt_key for example in rest),
-        dropped=tuple(_reject(kept[row], *why[row]) for row in sorted(why)),
+        dropped=tuple(_reject(kept[row], *why[row], settings.phone_region) for row in sorted(why)),
         masked=tuple(examples[row].place for row in masked if row not in why),
         reasons=dict(Counter(code for code, _ in why.values()).most_common()),
     )
@@ -105,8 +118,9 @@ def write_prepared(
 ) -> dict[str, Any]:
     """Write what is kept, a file for each source, as its rows stood there; and `dropped.jsonl`.
 
-    Rows are read again by their place, so that no column is lost. Masks go into every text of a
-    row. Returns counts, which `prepared.json` holds, too. What stood in `directory` is replaced
+    Rows are read again by their place, so that no column is lost: of a kept row with the masks
+    that were asked for in every column, of a dropped one with everything private masked. Returns
+    counts, which `prepared.json` holds, too. What stood in `directory` is replaced
     when all is written, and not before. Raises DataError where an input lies in it.
     """
     inside = [p for pin in cleaned.resolved for p in pin.paths if _within(p, directory)]
@@ -127,28 +141,34 @@ def _write_into(
     directory: Path, cleaned: Cleaned, applied: Applied, settings: QualitySettings
 ) -> dict[str, Any]:
     places = {example.place for example in applied.examples}
-    hidden = set(applied.masked)
+    dropped = {reject.place: reject for reject in applied.dropped}
     what = _what(settings.chosen(), settings)
+    hides = what["keys"] or what["people"]
     named = names(path for pinned in cleaned.resolved for path in pinned.paths)
     written: dict[str, int] = {}
+    masked = 0
     for pinned in cleaned.resolved:
         name = _unused(Path(pinned.source.name).name.replace("*", "_"), written)
         written[name] = 0
         with _open(directory / "kept", name) as file:
             for raw in read_rows(pinned, named):
+                if raw.row is not None and raw.place in dropped:
+                    whole = replace(dropped[raw.place], row=raw.row)
+                    dropped[raw.place] = masked_reject(whole, settings.phone_region)
                 if raw.row is None or raw.place not in places:
                     continue
-                row = masked_value(raw.row, **what) if raw.place in hidden else raw.row
+                row = masked_value(raw.row, **what) if hides else raw.row
+                masked += hides and list(strings(row)) != list(strings(raw.row))
                 file.write(json.dumps(dict(row), ensure_ascii=False, default=str) + "\n")
                 written[name] += 1
-    rejects = [*map(masked_reject, cleaned.rejects), *applied.dropped]
-    write_rejects(directory / "dropped.jsonl", rejects)
+    unusable = [masked_reject(reject, settings.phone_region) for reject in cleaned.rejects]
+    write_rejects(directory / "dropped.jsonl", [*unusable, *dropped.values()])
     facts = {
         "rows": cleaned.rows,
         "kept": sum(written.values()),
         "unusable": len(cleaned.rejects),
         "dropped": len(applied.dropped),
-        "masked": len(applied.masked),
+        "masked": masked,
         "reasons": dict(applied.reasons),
         "files": written,
         "settings": settings.model_dump(mode="json"),
@@ -192,15 +212,16 @@ def _what(actions: Mapping[str, Action], settings: QualitySettings) -> dict[str,
 
 def _flags(
     examples: Sequence[Example],
+    keys: Sequence[str],
     codes: frozenset[str],
     settings: QualitySettings,
     tests: Mapping[str, Sequence[str]] | None,
+    raw: Iterable[RawRow],
 ) -> Iterator[Flag]:
     if not codes or not examples:
         return
-    keys = [example.prompt_key for example in examples]
     yield from by_prompt(examples, keys, codes).flags
-    yield from look(examples, keys, settings, deep=True, tests=tests, only=codes).flags
+    yield from look(examples, keys, settings, deep=True, tests=tests, only=codes, raw=raw).flags
 
 
 def _failed(flag: Flag, examples: Sequence[Example]) -> DataError:
@@ -213,11 +234,11 @@ def _failed(flag: Flag, examples: Sequence[Example]) -> DataError:
     )
 
 
-def _reject(example: Example, code: str, note: str) -> Reject:
+def _reject(example: Example, code: str, note: str, region: str | None) -> Reject:
     row = {"prompt": example.messages[-1].content, "target": example.target}
     if example.label is not None:
         row["label"] = example.label
-    return masked_reject(Reject(example.place, f"{code}: {note}" if note else code, row))
+    return masked_reject(Reject(example.place, f"{code}: {note}" if note else code, row), region)
 
 
 def prepared(cleaned: Cleaned, applied: Applied) -> Cleaned:

@@ -9,19 +9,23 @@ A task with columns of its own gets the row as it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tunesmith.data.collect.document import KEYS
+from tunesmith.data.formats import from_whole, is_whole
 from tunesmith.data.near import prompt_text
 from tunesmith.data.source import RawRow, Source
-from tunesmith.records import Example, Message, Reject
+from tunesmith.errors import DataError
+from tunesmith.records import TOGETHER, Example, Message, Reject
 from tunesmith.tasks.base import Draft, RowError, Task, UnknownLabel
-from tunesmith.tasks.text import CHATS, PAIRS
+from tunesmith.tasks.text import CHATS, PAIRS, Text
 
 LOOKED_AT = 64  # rows from which the shape is told
-META = ("difficulty", "url", "kind", "topic", "category", "language", "author", "date")
+META = ("difficulty", "kind", "topic", "category", "language")
+CREDIT = ("title", "author", "date", "url", "answer_url", "citation")  # what attribution takes
 NAMES = {  # of a shape, by its answer's column; and of Alpaca, whose answer is called output
     "messages": "chat messages",
     "conversations": "ShareGPT",
@@ -30,6 +34,7 @@ NAMES = {  # of a shape, by its answer's column; and of Alpaca, whose answer is 
     "completion": "prompt/completion",
     "answer": "question/answer",
 }
+COLLECTED = re.compile(r"(stackexchange|arxiv|graphviz|machine|file|hub):\S")
 GENERIC = "text"  # the task that takes the shapes above
 NULL_LABEL = "the label is missing: its value is null"
 
@@ -53,7 +58,7 @@ class Shape:
         """The row with the shape's own columns alone; a row of another shape as it is."""
         if self.question not in row or (self.answer and self.answer not in row):
             return row
-        return {c: row[c] for c in (*self.columns, "system") if c in row}
+        return {c: row[c] for c in (*self.columns, "system", "history") if c in row}
 
 
 class MissingColumnError(Exception):
@@ -149,7 +154,7 @@ def to_example(raw: RawRow, task: Task, shape: Shape | None, source: Source) -> 
     try:
         whole = map_fields(raw.row, source.fields) if source.fields else raw.row
         row = whole if shape is None else shape.narrow(whole)
-        draft = task.shape(row)
+        draft = _made(whole, task) or task.shape(row)
         example = _example(draft, whole, raw.place, source)
     except MissingColumnError as error:
         return Shaped(None, Reject(raw.place, f"no column {error.column!r}", raw.row))
@@ -164,6 +169,22 @@ def to_example(raw: RawRow, task: Task, shape: Shape | None, source: Source) -> 
         return Shaped(None, Reject(raw.place, error.reason, raw.row))
     repaired = draft.raw_label if draft.raw_label != draft.label else None
     return Shaped(example, None, example.prompt_key, repaired=repaired)
+
+
+def _made(row: Mapping[str, Any], task: Task) -> Draft | None:
+    """The Draft of a row that was an Example already (`data export --format jsonl`, versions).
+
+    None for any other row, and for the tasks that read chats themselves.
+    """
+    if not is_whole(row) or isinstance(task, Text):
+        return None
+    try:
+        made = from_whole(row, "")
+    except DataError as error:
+        raise RowError(error.message) from error
+    if task.labels and made.label not in task.labels:
+        raise UnknownLabel(str(made.label))
+    return Draft(made.messages, made.target, made.label, made.label)
 
 
 def _example(draft: Draft, row: Mapping[str, Any], place: str, source: Source) -> Example:
@@ -182,13 +203,17 @@ def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
     for inner in (row.get("metadata"), row.get("meta")):
         if isinstance(inner, Mapping):
             meta |= {k: v for k, v in inner.items() if isinstance(v, str) and _encodes(v)}
-    for key in META:
+    for key in (*META, *CREDIT):
         value = row.get(key)
         if isinstance(value, str) and value and _encodes(value):
             meta[key] = value
+    cited = row.get("citation")
+    if isinstance(cited, Mapping):  # as generated rows have it
+        found = {"citation": cited.get("source"), "quote": cited.get("quote")}
+        meta |= {k: v for k, v in found.items() if isinstance(v, str) and v and _encodes(v)}
     group = _group(row)
     if group and _encodes(group):
-        meta["group"] = group
+        meta[TOGETHER] = group
     score = row.get("score")
     if isinstance(score, int | float) and not isinstance(score, bool):
         meta["score"] = str(score)
@@ -208,14 +233,16 @@ def _meta(row: Mapping[str, Any], source: Source) -> dict[str, str]:
 def _group(row: Mapping[str, Any]) -> str:
     """What a row was made from, "" where nothing is known: rows of one group are never parted.
 
-    The column `group` says it; a generated row cites its document; a collected document is itself
-    what others are made from.
+    The column `split_group` says it (`fields: {split_group: COLUMN}`); a generated row cites its
+    document; a collected document is itself what others are made from, and known by its id.
     """
     citation = row.get("citation")
     cited = citation.get("source") if isinstance(citation, Mapping) else None
-    own = row.get("id") if row.keys() >= set(KEYS) else None
-    found = (row.get("group"), cited, own)
-    return next((text for text in found if isinstance(text, str) and text), "")
+    own = row.get("id")
+    document = row.keys() >= set(KEYS) or (isinstance(own, str) and COLLECTED.match(own))
+    found = (row.get(TOGETHER), cited, own if document else None)
+    plain = (str(x) for x in found if isinstance(x, str | int) and not isinstance(x, bool))
+    return next((text for text in plain if text), "")
 
 
 def _with_a_label(row: Mapping[str, Any], task: Task, label: str) -> tuple[bool, Example | None]:

@@ -1,11 +1,11 @@
 """Split: by prompt and origin, stratified by source and label, the same on every machine.
 
-Rows that share a prompt, or that were made from one thing (`meta["group"]`: the document that
-generated rows cite, the question that paraphrases reword), form a group, and a group is never
-parted: a test example whose prompt or whose source was trained on measures memory. The order in
-which groups are taken is a hash of the seed and the group's name (its prompt, where it has no
-other), so neither the order of the rows nor the machine matters, and adding rows moves few of the
-old ones.
+Rows that share a prompt, or that were made from one thing (`meta["split_group"]`: the document
+that generated rows cite, or that a question and its paraphrases share), form a group, and a group
+is never parted: a test example whose prompt or whose source was trained on measures memory. The
+order in which groups are taken is a hash of the seed and the group's name (its prompt, where it has
+no other), so neither the order of the rows nor the machine matters, and adding rows moves few of
+the old ones.
 Within a stratum (source, label) the quota of each part follows by largest remainders; the counts
 are exact to within a group.
 """
@@ -13,13 +13,14 @@ are exact to within a group.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.data.near import near_duplicates, prompt_text
 from tunesmith.errors import DataError
-from tunesmith.records import Example, Reject, Splits
+from tunesmith.records import TOGETHER, Example, Reject, Splits
 
 Stratum = tuple[str, str]
 
@@ -33,35 +34,43 @@ class _Group:
     stratum: Stratum
 
 
-def split(examples: Sequence[Example], *, validation: float, test: float, seed: int) -> Splits:
+def split(
+    examples: Sequence[Example],
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+    together: bool = True,
+) -> Splits:
     """Part the examples; `test` is a share of the divided ones, `validation` of what is not test.
 
     `meta["role"]` of an example says what may become of it: "test" goes to the test part whole,
     "train" never goes there, anything else is divided. A group that holds test-role rows is
     theirs: its other rows are in no part (`withheld` lists them with the reason). Each part comes
-    in the hash's order. Raises DataError where a part that was asked for would be empty.
+    in the hash's order. Without `together` a group is a prompt alone. Raises DataError where a part
+    that was asked for would be empty.
     """
     _check_shares(validation, test)
-    groups, fixed = _groups(examples, seed)
+    groups, fixed = _groups(_joined(examples, together=together), seed)
     divided = [g for g in groups if not _train_only(g)]
     trained = [g for g in groups if _train_only(g)]
-    tested, rest = _take(divided, test)
+    tested, rest = _take(divided, test, leave=validation)
     validated, kept = _take([*rest, *trained], validation)
     parts = Splits(
         train=_flat(kept, seed),
         validation=_flat(validated, seed),
         test=_flat([*fixed, *tested], seed),
     )
-    _check_parts(parts, examples, validation=validation, test=test)
+    _check_parts(parts, [*groups, *fixed], validation=validation, test=test)
     return parts
 
 
-def withheld(examples: Sequence[Example]) -> tuple[Reject, ...]:
+def withheld(examples: Sequence[Example], *, together: bool = True) -> tuple[Reject, ...]:
     """Rows that `split` leaves out: their group also has rows of a test source."""
     if all(e.meta.get("role") != "test" for e in examples):
         return ()
     left: list[Reject] = []
-    for rows in _joined(examples).values():
+    for rows in _joined(examples, together=together).values():
         tested = next((e for e in rows if e.meta.get("role") == "test"), None)
         if tested is not None:
             left += [_withheld(e, tested) for e in rows if e.meta.get("role") != "test"]
@@ -91,18 +100,20 @@ def twins(train: Sequence[Example], test: Sequence[Example]) -> frozenset[str]:
     return frozenset(exact | {e.id for e, hit in zip(open_, near, strict=True) if hit})
 
 
-def _groups(examples: Sequence[Example], seed: int) -> tuple[list[_Group], list[_Group]]:
+def _groups(
+    joined: Mapping[str, Sequence[Example]], seed: int
+) -> tuple[list[_Group], list[_Group]]:
     """Groups to divide, and groups that the test sources hold (without their other rows)."""
     free: list[_Group] = []
     fixed: list[_Group] = []
-    for name, rows in _joined(examples).items():
+    for name, rows in joined.items():
         tested = tuple(e for e in rows if e.meta.get("role") == "test")
         group = _Group(_rank(seed, name), tested or tuple(rows), _stratum(tested or rows))
         (fixed if tested else free).append(group)
     return sorted(free, key=lambda g: g.rank), sorted(fixed, key=lambda g: g.rank)
 
 
-def _joined(examples: Sequence[Example]) -> dict[str, list[Example]]:
+def _joined(examples: Sequence[Example], *, together: bool) -> dict[str, list[Example]]:
     """Rows that a chain of shared prompts and origins joins, by a name that they alone decide."""
     above: dict[str, str] = {}
 
@@ -114,7 +125,8 @@ def _joined(examples: Sequence[Example]) -> dict[str, list[Example]]:
     keys = [e.prompt_key for e in examples]
     for example, key in zip(examples, keys, strict=True):
         # The least name heads a group: with the blank, an origin's goes before any prompt's hash.
-        origin = f" {example.meta['group']}" if example.meta.get("group") else key
+        said = example.meta.get(TOGETHER) if together else None
+        origin = f" {said}" if said else key
         least, other = sorted((head(origin), head(key)))
         above[other] = least
     joined: dict[str, list[Example]] = {}
@@ -137,8 +149,14 @@ def _train_only(group: _Group) -> bool:
     return any(e.meta.get("role") == "train" for e in group.rows)
 
 
-def _take(groups: Sequence[_Group], share: float) -> tuple[list[_Group], list[_Group]]:
-    """Groups of about `share` of the rows of each stratum, and the others; both in rank order."""
+def _take(
+    groups: Sequence[_Group], share: float, *, leave: float = 0.0
+) -> tuple[list[_Group], list[_Group]]:
+    """Groups of about `share` of the rows of each stratum, and the others; both in rank order.
+
+    What fits no later part either is left for training; of the rest, `leave` is the share that the
+    next part takes of what stays, and this one leaves it that much.
+    """
     strata: dict[Stratum, list[_Group]] = {}
     for group in groups:
         strata.setdefault(group.stratum, []).append(group)
@@ -147,6 +165,10 @@ def _take(groups: Sequence[_Group], share: float) -> tuple[list[_Group], list[_G
     taken: set[str] = set()
     for stratum, members in strata.items():
         room = quotas[stratum]
+        later = leave * (sizes[stratum] - room)
+        small = sum(len(g.rows) for g in members if len(g.rows) <= room)
+        if small < room + later:
+            room = math.ceil(small * room / (room + later))
         for group in sorted(members, key=lambda g: g.rank):
             if len(group.rows) <= room:
                 taken.add(group.rank)
@@ -186,19 +208,25 @@ def _check_shares(validation: float, test: float) -> None:
 
 
 def _check_parts(
-    parts: Splits, examples: Sequence[Example], *, validation: float, test: float
+    parts: Splits, groups: Sequence[_Group], *, validation: float, test: float
 ) -> None:
     wanted = {"train": True, "validation": validation > 0, "test": test > 0}
     empty = [name for name, n in parts.sizes().items() if wanted[name] and not n]
-    if test > 0 and not parts.test and all(e.meta.get("role") == "train" for e in examples):
+    rows = [e for group in groups for e in group.rows]
+    if test > 0 and not parts.test and all(e.meta.get("role") == "train" for e in rows):
         raise DataError(
             "Every source has the role train: there is nothing to test on.",
             hint="Give one source the role split or test.",
         )
-    if empty:
-        groups = len(_joined(examples))
-        raise DataError(
-            f"No rows are left for {' and '.join(empty)}: {len(examples)} examples with "
-            f"{groups} distinct prompts or origins, and none of them is ever parted.",
-            hint="Give more examples, or set the shares data.test and data.validation.",
-        )
+    if not empty:
+        return
+    largest = max(groups, key=lambda g: len(g.rows))
+    origins = Counter(e.meta[TOGETHER] for e in largest.rows if TOGETHER in e.meta)
+    made = f" (made from {origins.most_common(1)[0][0]!r})" if origins else ""
+    raise DataError(
+        f"No rows are left for {' and '.join(empty)}: {len(rows)} examples with {len(groups)} "
+        f"distinct prompts or origins, none of which is ever parted; the largest has "
+        f"{len(largest.rows)} rows{made}.",
+        hint="Give more examples, or set the shares data.test and data.validation"
+        + ("; data.keep_together: false parts what was made from one thing." if made else "."),
+    )

@@ -3,7 +3,9 @@
     arrow/PART.arrow          everything an Example holds
     PART.jsonl                ChatML of all sources, shuffled by the seed
     sources/NAME/PART.jsonl   the same rows, source by source
-    DATASET_CARD.md           what it is, for people and for the hub
+    DATASET_CARD.md           what it is, for people
+    README.md                 the same text, under the name that `datasets` and the hub read
+    ATTRIBUTION.md            whom to credit, where a licence asks for it
     manifest.json             hashes, counts, how to repeat (written by the store's artefacts)
 
 The id hashes each part's rows: turns, answer, label and metadata. Not the order, the place in a
@@ -15,9 +17,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tunesmith.data.attribution import FILE, attribution, works
 from tunesmith.data.formats import chat, write_rows
 from tunesmith.data.freeze import PARTS, read_splits, write_splits
 from tunesmith.data.mix import shuffled
@@ -25,7 +28,9 @@ from tunesmith.errors import DataError
 from tunesmith.records import Example, Splits, digest
 
 ARROW = "arrow"
-CARD = "DATASET_CARD.md"
+CARDS = ("DATASET_CARD.md", "README.md")
+DEFAULT = "default"  # the configuration that holds all sources
+GENERATED = frozenset({"generated", "paraphrased"})  # kinds of rows
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -38,17 +43,23 @@ def content_id(splits: Splits) -> str:
     return whole.hexdigest()
 
 
-def write_version(directory: Path, splits: Splits, card: str, *, seed: int) -> None:
-    """Write the files of a version into `directory`."""
+def write_version(directory: Path, splits: Splits, card: str, *, seed: int, name: str = "") -> None:
+    """Write the files of a version, which people know as `name`, into `directory`."""
     write_splits(directory / ARROW, splits)
+    folders = source_folders(counts(splits))
+    files: dict[str, tuple[Example, ...]] = {}
     for part in PARTS:
         rows = shuffled(getattr(splits, part), seed=seed)
         if rows:
+            files[f"{part}.jsonl"] = rows
             write_rows(directory / f"{part}.jsonl", ({"messages": chat(e)} for e in rows))
-        for name, members in by_source(rows).items():
-            place = directory / "sources" / folder(name) / f"{part}.jsonl"
+        for source, members in by_source(rows).items():
+            place = directory / "sources" / folders[source] / f"{part}.jsonl"
             write_rows(place, ({"messages": chat(e)} for e in members))
-    (directory / CARD).write_text(card, "utf-8")
+    credits = attribution(works(files), name)
+    texts = dict.fromkeys(CARDS, card) | ({FILE: credits} if credits else {})
+    for file, text in texts.items():
+        (directory / file).write_text(text, "utf-8", newline="\n")
 
 
 def is_version(directory: Path) -> bool:
@@ -83,9 +94,22 @@ def counts(splits: Splits) -> dict[str, dict[str, int]]:
     return {name: {part: count[part] for part in PARTS} for name, count in sorted(found.items())}
 
 
-def folder(source: str) -> str:
-    """A source's name as a folder's."""
-    return _UNSAFE.sub("_", source).strip(".") or "unnamed"
+def source_folders(sources: Iterable[str]) -> dict[str, str]:
+    """A folder's name for each source: its own where it can be one, and no two the same.
+
+    Neither in capitals alone, which some file systems do not tell apart, nor the name of the whole.
+    """
+    safe = {source: _UNSAFE.sub("_", source).strip(".") or "unnamed" for source in set(sources)}
+    taken = {DEFAULT}
+    found: dict[str, str] = {}
+    for source in sorted(safe, key=lambda source: (safe[source] != source, source)):
+        name, tries = safe[source], 0
+        while name.casefold() in taken:
+            tries += 1
+            name = f"{safe[source]}-{digest(source, str(tries))[:8]}"
+        taken.add(name.casefold())
+        found[source] = name
+    return found
 
 
 def _row_id(example: Example) -> str:
@@ -102,11 +126,10 @@ def origins(splits: Splits, said: Mapping[str, str]) -> dict[str, int]:
 def origin(example: Example, said: Mapping[str, str]) -> str:
     """human, generated or unknown: by the row's own word, else by what the recipe says of its
     source (`said`)."""
-    if example.meta.get("kind") in GENERATED or example.meta.get("origin") == "generated":
+    meta = example.meta
+    made = meta.get("kind") in GENERATED or "augmented" in meta
+    if made or meta.get("origin") == "generated":
         return "generated"
-    if example.meta.get("origin") == "human":
+    if meta.get("origin") == "human":
         return "human"
-    return said.get(example.meta.get("source", ""), "unknown")
-
-
-GENERATED = frozenset({"generated", "paraphrased", "flipped", "mended"})
+    return said.get(meta.get("source", ""), "unknown")

@@ -19,6 +19,8 @@ from tunesmith.models.load import Loaded
 from tunesmith.records import Example, Interval
 from tunesmith.stats.intervals import normal_quantile
 
+PIECE = 512  # tokens
+
 
 @dataclass(frozen=True, slots=True)
 class Perplexity:
@@ -40,13 +42,35 @@ def perplexity(
 ) -> Perplexity:
     """Token-weighted perplexity of the gold answers behind their prompts."""
     encoded = loaded.renderer.examples(examples)
+    pairs = [(e.ids[: e.answer_start], e.ids[e.answer_start :]) for e in encoded]
+    return _expected(loaded, pairs, batch_size=batch_size, confidence=confidence)
+
+
+def text_perplexity(
+    loaded: Loaded, texts: Sequence[str], *, batch_size: int, confidence: float = 0.95
+) -> Perplexity:
+    """Token-weighted perplexity of plain text, in pieces of at most `PIECE` tokens.
+
+    Each piece is read from its own beginning, its first token given: so the figure is a little
+    above that of a sliding window, and the same for every model that is compared.
+    """
+    pieces = loaded.renderer.pieces(texts, min(PIECE, loaded.context))
+    pairs = [(piece[:1], piece[1:]) for piece in pieces if len(piece) > 1]
+    return _expected(loaded, pairs, batch_size=batch_size, confidence=confidence)
+
+
+def _expected(
+    loaded: Loaded,
+    pairs: Sequence[tuple[Sequence[int], Sequence[int]]],
+    *,
+    batch_size: int,
+    confidence: float,
+) -> Perplexity:
+    """Of (what is given, what is expected), in token ids."""
     nats: list[float] = []
     tokens: list[int] = []
     for batch in score_candidates(
-        loaded,
-        [e.ids[: e.answer_start] for e in encoded],
-        [(e.ids[e.answer_start :],) for e in encoded],
-        batch_size=batch_size,
+        loaded, [given for given, _ in pairs], [(rest,) for _, rest in pairs], batch_size=batch_size
     ):
         for scored in batch:
             if not scored.failure:
@@ -54,7 +78,7 @@ def perplexity(
                 tokens.append(scored.tokens)
     value = math.exp(sum(nats) / sum(tokens)) if tokens else math.nan
     ends = ratio_interval(nats, tokens, confidence)
-    return Perplexity(value, sum(tokens), len(tokens), len(encoded) - len(tokens), ends)
+    return Perplexity(value, sum(tokens), len(tokens), len(pairs) - len(tokens), ends)
 
 
 def ratio_interval(nats: Sequence[float], tokens: Sequence[int], confidence: float) -> Interval:

@@ -44,6 +44,16 @@ def without_adapter(loaded: Loaded) -> Loaded:
     return replace(loaded, model=take_off(loaded.model))
 
 
+def bare(loaded: Loaded) -> Loaded:
+    """The base with nothing on it, neither what was trained nor what is frozen."""
+    from peft import PeftModel
+
+    model = loaded.model
+    return replace(
+        loaded, model=_strip(model.get_base_model() if isinstance(model, PeftModel) else model)
+    )
+
+
 def with_earlier(loaded: Loaded, directories: Sequence[Path]) -> Loaded:
     """The base with the adapters of earlier sessions on it, frozen, in their order."""
     for number, directory in enumerate(directories):

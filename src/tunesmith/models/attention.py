@@ -5,12 +5,15 @@ computes all the empty blocks: at 8 examples of 340 tokens, seven eighths of the
 segment attends in a call of its own to itself and to the segments that it continues (a prefix that
 several examples share stands in the row once), so no example can see another, by construction.
 Lengths and parents travel as plain tuples of ints, so that no step waits for the device.
+
+On a GPU the calls are one: the mask of the whole row, in `flex`, where a trial of its kernel gives
+what the calls give.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
+
+from tunesmith.models import flex
 
 PACKED = "tunesmith_packed"
 
@@ -45,7 +50,47 @@ def packed_attention(
     """
     lengths = tuple(segments) or (query.shape[2],)
     before = tuple(parents) or (-1,) * len(lengths)
-    masks = _kept.masks(lengths, before, sliding_window, query.dtype, query.device)
+    if query.is_cuda and dropout == 0 and fits_one_kernel(query, key):
+        whole = _kept.get(
+            ("one kernel", lengths, before, query.device),
+            sliding_window,
+            lambda: flex.block_mask(lengths, before, sliding_window, query.device),
+        )
+        found = flex.attend(query, key, value, whole, scaling)
+    else:
+        masks = _kept.get(
+            ("by segments", lengths, before, query.dtype, query.device),
+            sliding_window,
+            lambda: _masks(lengths, before, sliding_window, query.dtype, query.device),
+        )
+        found = _by_segments(query, key, value, lengths, before, masks, scaling, dropout)
+    return found.transpose(1, 2).contiguous(), None
+
+
+def fits_one_kernel(query: Tensor, key: Tensor) -> bool:
+    """Whether this machine computes such a layer in one kernel (models/flex.py), found by trial."""
+    heads = (query.shape[1], key.shape[1])
+    return flex.agrees(_plainly, query.device, query.dtype, heads, query.shape[3])
+
+
+def _plainly(
+    query: Tensor, key: Tensor, value: Tensor, lengths: tuple[int, ...], parents: tuple[int, ...]
+) -> Tensor:
+    masks = _masks(lengths, parents, None, query.dtype, query.device)
+    return _by_segments(query, key, value, lengths, parents, masks)
+
+
+def _by_segments(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    lengths: tuple[int, ...],
+    parents: tuple[int, ...],
+    masks: Sequence[Tensor | None],
+    scaling: float | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """A call for each segment: (1, heads, tokens, head_dim)."""
     keys: list[Tensor] = []  # of each segment, those of its whole example up to its end
     values: list[Tensor] = []
     pieces = []
@@ -53,7 +98,7 @@ def packed_attention(
         torch.split(query, list(lengths), dim=2),
         torch.split(key, list(lengths), dim=2),
         torch.split(value, list(lengths), dim=2),
-        before,
+        parents,
         masks,
         strict=True,
     ):
@@ -71,7 +116,7 @@ def packed_attention(
                 enable_gqa=query.shape[1] != key.shape[1],
             )
         )
-    return torch.cat(pieces, dim=2).transpose(1, 2).contiguous(), None
+    return torch.cat(pieces, dim=2)
 
 
 def _masks(
@@ -105,22 +150,14 @@ class _Kept(threading.local):
 
     def __init__(self) -> None:
         self.pack: object = None
-        self.by_window: dict[int | None, tuple[Tensor | None, ...]] = {}
+        self.by_window: dict[int | None, Any] = {}
 
-    def masks(
-        self,
-        lengths: tuple[int, ...],
-        parents: tuple[int, ...],
-        window: int | None,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> tuple[Tensor | None, ...]:
-        """As `_masks`."""
-        pack = (lengths, parents, dtype, device)
+    def get(self, pack: object, window: int | None, make: Callable[[], Any]) -> Any:
+        """The mask of a pack with that window, kept or made now."""
         if pack != self.pack:
             self.pack, self.by_window = pack, {}
         if window not in self.by_window:
-            self.by_window[window] = _masks(lengths, parents, window, dtype, device)
+            self.by_window[window] = make()
         return self.by_window[window]
 
 

@@ -25,11 +25,12 @@ def cpu_has_fast_bf16() -> bool:
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Processors this process may use; torchrun's processes on one machine share them."""
     try:
-        return len(os.sched_getaffinity(0))
+        found = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS
-        return os.cpu_count() or 1
+        found = os.cpu_count() or 1
+    return max(1, found // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def four_bit_support() -> tuple[bool, str]:
@@ -65,7 +66,8 @@ def find_hardware() -> Hardware:
     return Hardware(
         device="mps" if mps else "cpu",
         device_name=platform.processor() or platform.machine(),
-        device_memory=memory,
+        # Apple's processors share one memory; this is how much of it the GPU is given.
+        device_memory=torch.mps.recommended_max_memory() if mps else memory,
         cores=cores(),
         memory=memory,
         bf16_fast=False if mps else cpu_has_fast_bf16(),

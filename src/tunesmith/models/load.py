@@ -144,7 +144,8 @@ def load(settings: ModelSettings, *, four_bit: bool, hardware: Hardware | None =
         arguments["attn_implementation"] = settings.attn_implementation
     if four_bit:
         arguments["quantization_config"] = _four_bit(settings, hardware, dtype)
-        arguments["device_map"] = {"": device.index or 0} if device.type == "cuda" else {"": "cpu"}
+        cuda = device.type == "cuda"
+        arguments["device_map"] = {"": torch.cuda.current_device() if cuda else "cpu"}
     source = base_path(settings.name)
     with quiet():
         try:

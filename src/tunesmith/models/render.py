@@ -102,6 +102,14 @@ class Renderer:
         """Tokens of prompt and answer together, for each example."""
         return [len(encoded.ids) for encoded in self.examples(examples)]
 
+    def pieces(self, texts: Sequence[str], longest: int) -> list[list[int]]:
+        """Plain texts, with no template around them, in pieces of at most `longest` tokens."""
+        return [
+            ids[start : start + longest]
+            for ids in self._encode(list(texts))
+            for start in range(0, len(ids), longest)
+        ]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer's ids, less the token that ends the turn; nothing else changes."""
         kept = [i for i in ids if i not in self.stop_ids]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunesmith.pipeline.context import Context, Prepared
-from tunesmith.pipeline.identity import answers_inputs
+from tunesmith.pipeline.identity import answers_inputs, read_general
 from tunesmith.pipeline.training import Bases, decoding_of
 from tunesmith.records import Adapter, Answer, Estimate, Metric, Outcome
 from tunesmith.store.files import open_log, read_answers
@@ -91,6 +91,7 @@ def model_answers(
                 answers = _answer(context, data, variant, responder, done, keep)
             changed = None if adapter is None else changed_share(ready, data.splits.test)
             expected = _perplexity(context, data, ready)
+            general = _general(context, ready)
         finally:
             if adapter is not None:
                 without_adapter(ready)
@@ -101,7 +102,7 @@ def model_answers(
                 f"{variant}: {len(hopeless):,} answers can never come: {hopeless[0].response}"
             )
         told = {"failed": len(failed), "may_come": missing, "changed": changed}
-        return told | {"perplexity": expected}
+        return told | {"perplexity": expected, "general_perplexity": general}
 
     artefacts, key = context.artefacts, fingerprint(inputs)
     if artefacts.get("answers", key) and (missing := artefacts.facts("answers", key)["may_come"]):
@@ -158,16 +159,36 @@ def _perplexity(context: Context, data: Prepared, loaded: Loaded) -> dict[str, A
     return asdict(found) if found.tokens else None
 
 
+def _general(context: Context, loaded: Loaded) -> dict[str, Any] | None:
+    """How expected general text is to each model, where the recipe names some."""
+    settings = context.recipe.evaluation
+    if settings.general_text is None:
+        return None
+    from tunesmith.evaluate.perplexity import perplexity, text_perplexity
+
+    how: Any = {
+        "batch_size": settings.per_device_eval_batch_size,
+        "confidence": settings.confidence,
+    }
+    if settings.general_text == "nano":
+        from tunesmith.models.nano.general import general_chats
+
+        return asdict(perplexity(loaded, general_chats(), **how))
+    text = read_general(context.resolved)
+    return asdict(text_perplexity(loaded, [text], **how))
+
+
 def perplexities(context: Context) -> list[Metric]:
     """The perplexity of every model of this run, as its evaluation wrote it down."""
     found = []
     for artefact in context.store.artefacts(context.run.id):
         stage, _, variant = artefact.stage.partition(" ")
         told = context.artefacts.facts(stage, artefact.key) if stage == "answers" else {}
-        if expected := told.get("perplexity"):
-            low, high = expected["ci"]
-            estimate = Estimate(expected["value"], expected["examples"], (low, high))
-            found.append(Metric(variant, "perplexity", "all", estimate))
+        for name in ("perplexity", "general_perplexity"):
+            if expected := told.get(name):
+                low, high = expected["ci"]
+                estimate = Estimate(expected["value"], expected["examples"], (low, high))
+                found.append(Metric(variant, name, "all", estimate))
     return found
 
 

@@ -21,7 +21,11 @@ def collection_folder(home: Path, name: str, settings: CollectorSettings) -> Pat
 
 
 def collected(desk: Desk, name: str) -> str:
-    """The file of documents of the recipe's collector `name`; what is missing is collected."""
+    """The file of documents of the recipe's collector `name`; what is missing is collected.
+
+    Files that have changed are read anew; other sources are asked again only by
+    `tunesmith data collect NAME --recipe RECIPE --refresh`.
+    """
     from tunesmith.data.collect import collect
 
     settings = desk.recipe.data.collect[name]
@@ -31,5 +35,8 @@ def collected(desk: Desk, name: str) -> str:
     desk.listener.say(
         f"{name}: {found.documents:,} documents collected"
         + (f", {found.new:,} of them now" if found.new else "")
+        + (f", {found.changed:,} changed" if found.changed else "")
+        + (f", {found.removed:,} removed" if found.removed else "")
+        + (f"; the source was read to its end on {found.finished[:10]}" if found.finished else "")
     )
     return str(found.file)

@@ -60,6 +60,7 @@ class Prepared:
     repaired: frozenset[str]  # places of rows whose label was repaired
     reject_reasons: Mapping[str, int]
     pins: Mapping[str, Any]  # for each source: what exactly was read (hashes, revision)
+    max_length: int  # tokens; longer examples were set aside
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Data sets as things of their own: frozen from a recipe, named by a version, compared, exported.
+"""Data sets as things of their own: opened by name, whatever holds them, and exported.
 
 A set is named by a recipe, by a version (the beginning of its id, or its name), by a folder that
 holds one, or by a file.
@@ -6,35 +6,22 @@ holds one, or by a file.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunesmith.errors import DataError
 from tunesmith.pipeline.context import Desk, Listener, Prepared, Silent
 from tunesmith.records import Example, Splits
 from tunesmith.store.home import store_of
-from tunesmith.store.whole import whole_folder
+from tunesmith.store.whole import whole_file
 
 if TYPE_CHECKING:
     from tunesmith.config import Resolved
     from tunesmith.data.formats import Exported
-    from tunesmith.store.versions import DataVersion
 
-STAGE = "dataset"  # the artefacts of versions
 WHOLE = "all"  # the part of a set that is not divided
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """A version, and whether it was written now or stood there already."""
-
-    version: DataVersion
-    new: bool
-    copied: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +39,15 @@ class Opened:
     unusable: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was exported: the part, what became of its rows, and where their credits stand."""
+
+    part: str
+    exported: Exported
+    attribution: Path | None
+
+
 def desk_of(resolved: Resolved, home: Path, listener: Listener | None = None) -> Desk:
     """What it takes to prepare a recipe's data, without a run."""
     from tunesmith.models.hardware import find_hardware
@@ -65,57 +61,6 @@ def desk_of(resolved: Resolved, home: Path, listener: Listener | None = None) ->
         hardware=find_hardware(),
         listener=listener or Silent(),
     )
-
-
-def freeze_recipe(
-    resolved: Resolved, *, home: Path, listener: Listener | None = None, out: Path | None = None
-) -> Frozen:
-    """Prepare a recipe's data and freeze it; the version that is there where the rows are its.
-
-    `out` gets a copy. Raises DataError where it holds something else.
-    """
-    from tunesmith.data.card import card
-    from tunesmith.data.versions import content_id, counts, write_version
-    from tunesmith.pipeline.preparing import prepare
-    from tunesmith.store.artefacts import Artefacts
-    from tunesmith.store.store import Store
-    from tunesmith.store.versions import DataVersion
-
-    recipe = resolved.recipe
-    prepared = prepare(desk_of(resolved, home, listener))
-    key = content_id(prepared.splits)
-    artefacts = Artefacts(home)
-    new = artefacts.get(STAGE, key) is None
-    by_source = counts(prepared.splits)
-
-    def build(directory: Path) -> dict[str, Any]:
-        facts = _card_facts(resolved, prepared, key)
-        write_version(directory, prepared.splits, card(facts), seed=recipe.seed)
-        return {
-            "name": recipe.name,
-            "parts": prepared.splits.sizes(),
-            "sources": by_source,
-            "quality": asdict(replace(prepared.quality, findings=())),
-            "set_aside": dict(prepared.reject_reasons),
-        }
-
-    place = artefacts.publish(STAGE, key, build, inputs=_inputs(resolved, prepared))
-    sources = {name: sum(parts.values()) for name, parts in by_source.items()}
-    version = DataVersion(
-        key, recipe.name, datetime.now(UTC), prepared.splits.sizes(), sources, place
-    )
-    with Store.open(store_of(home)) as store:
-        store.record_version(version)
-        version = store.data_version(key) or version
-    return Frozen(version, new, None if out is None else _copy(place, key, out))
-
-
-def list_versions(home: Path) -> list[DataVersion]:
-    """Every version that the store has noted, the newest first."""
-    from tunesmith.store.store import Store
-
-    with Store.open(store_of(home)) as store:
-        return store.data_versions()
 
 
 def open_set(
@@ -167,57 +112,36 @@ def open_any(
 
 
 def export_set(
-    name: str,
-    out: Path,
-    *,
-    form: str,
-    home: Path,
-    part: str | None = None,
-    skip: bool = False,
-    task: str | None = None,
-    fields: Mapping[str, str] | None = None,
-) -> tuple[str, Exported, int]:
-    """Write one part of a set as a file of another format: the part, what became of its rows, and
-    how many rows of a file were unusable to begin with.
+    opened: Opened, out: Path, *, form: str, part: str | None = None, skip: bool = False
+) -> Sent:
+    """Write one part of a set as a file of another format, and beside it whom to credit, where a
+    licence of its rows asks for that and the format leaves it behind.
 
     The part is `train` where the set is divided and nobody says which.
     """
+    from tunesmith.data.attribution import attribution, works
+    from tunesmith.data.formats import WHOLE as HOLDS_ALL
     from tunesmith.data.formats import export, write_rows
 
-    opened = open_set(name, home=home, task=task, fields=fields)
     chosen = part or (WHOLE if WHOLE in opened.parts else "train")
     if chosen not in opened.parts:
         raise DataError(
-            f"{name} has no part {chosen!r}.", hint=f"It has {', '.join(opened.parts)}."
+            f"{opened.name} has no part {chosen!r}.", hint=f"It has {', '.join(opened.parts)}."
         )
     exported = export(opened.parts[chosen], form, skip=skip)
     write_rows(out, exported.rows)
-    return chosen, exported, opened.unusable
+    credits = (
+        "" if form == HOLDS_ALL else attribution(works({out.name: exported.kept}), opened.name)
+    )
+    beside = out.with_name(f"{out.name}.ATTRIBUTION.md")
+    if credits:
+        with whole_file(beside) as file:
+            file.write(credits)
+    return Sent(chosen, exported, beside if credits else None)
 
 
 def _parts(splits: Splits) -> dict[str, tuple[Example, ...]]:
     return {"train": splits.train, "validation": splits.validation, "test": splits.test}
-
-
-def _card_facts(resolved: Resolved, prepared: Prepared, key: str) -> Any:
-    from tunesmith.data.card import CardFacts
-
-    recipe = resolved.recipe
-    sources = {n: s for n, s in recipe.data.sources.items() if s is not None}
-    return CardFacts(
-        name=recipe.name,
-        description=recipe.description,
-        id=key,
-        task=recipe.task,
-        seed=recipe.seed,
-        splits=prepared.splits,
-        quality=prepared.quality,
-        rejected=prepared.reject_reasons,
-        licences={name: source.licence for name, source in sources.items()},
-        origins=origins_of(resolved),
-        mix=_mix(prepared),
-        repeat=_repeat(resolved, prepared),
-    )
 
 
 def origins_of(resolved: Resolved) -> dict[str, str]:
@@ -233,59 +157,3 @@ def origins_of(resolved: Resolved) -> dict[str, str]:
         elif source.collect is not None:
             found[name] = "human"
     return found
-
-
-def _mix(prepared: Prepared) -> Mapping[str, Mapping[str, Any]]:
-    import json
-
-    facts = json.loads((prepared.directory / "facts.json").read_text("utf-8"))
-    found: Mapping[str, Mapping[str, Any]] = facts.get("mix", {})
-    return found
-
-
-def _repeat(resolved: Resolved, prepared: Prepared) -> tuple[tuple[str, str], ...]:
-    """The command, the program's version, and each source by its hashes or its commit."""
-    from tunesmith import __version__
-
-    recipe = resolved.path.name if resolved.path else resolved.recipe.name
-    rows = [("command", f"tunesmith data freeze {recipe}"), ("tunesmith", __version__)]
-    for name, pin in prepared.pins.items():
-        files = ", ".join(
-            f"{Path(file['path']).name} sha256:{file['sha256'][:16]}"
-            for file in (pin or {}).get("files", ())
-        )
-        revision = (pin or {}).get("revision")
-        rows.append((f"source {name}", files or (f"commit {revision}" if revision else "")))
-    return tuple(rows)
-
-
-def _inputs(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
-    """How to repeat, for the manifest: paths as the recipe has them, files by their hashes."""
-    recipe = resolved.recipe
-    return {
-        "recipe": recipe.name,
-        "seed": recipe.seed,
-        "task": recipe.task,
-        "task_options": recipe.task_options,
-        "data": recipe.data.model_dump(mode="json"),
-        "max_length": recipe.training.max_length,
-        "prepared": prepared.key,
-        "repeat": dict(_repeat(resolved, prepared)),
-    }
-
-
-def _copy(place: Path, key: str, out: Path) -> Path:
-    """The files of a version at `out`; nothing is written where they are there already."""
-    from tunesmith.store.artefacts import read_manifest
-
-    manifest = read_manifest(out) if out.is_dir() else None
-    if manifest is not None and manifest.get("key") == key:
-        return out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(
-            f"{out} is there already and holds something else.",
-            hint="Name another folder with --out, or remove it.",
-        )
-    with whole_folder(out) as new:
-        shutil.copytree(place, new, dirs_exist_ok=True)
-    return out

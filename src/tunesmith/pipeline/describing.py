@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from tunesmith.errors import DataError
 from tunesmith.pipeline.context import Listener
 from tunesmith.pipeline.datasets import Opened, open_any, origins_of
-from tunesmith.pipeline.showing import Seen, Slot, renderer_of, seen, slots
+from tunesmith.pipeline.showing import (
+    Seen,
+    Slot,
+    hidden,
+    region_of,
+    renderer_of,
+    seen,
+    slots,
+)
 
 if TYPE_CHECKING:
     from tunesmith.models.render import Renderer
@@ -83,7 +91,10 @@ def _sheet(
         rejected=dict(whole.prepared.reject_reasons) if whole.prepared else {},
         licences=dict(terms.most_common()),
         origins=dict(made.most_common()),
-        examples=tuple(_shown(it) for it in seen(renderer, _spread(every, examples))),
+        # People hand the page on.
+        examples=tuple(
+            _shown(hidden(it, region_of(whole))) for it in seen(renderer, _spread(every, examples))
+        ),
         repeat=_repeat(whole, names),
     )
 
@@ -112,15 +123,13 @@ def _spread(every: Sequence[Slot], number: int) -> list[Slot]:
 
 
 def _shown(it: Seen) -> Shown:
-    """An example for the page, which people hand on: what is private is hidden in it."""
-    from tunesmith.data.quality.mask import masked
     from tunesmith.report.data_page import Shown
 
     told = [it.part, it.example.meta.get("source", ""), it.example.label or ""]
     return Shown(
         title=it.example.place or it.example.id,
         note=" · ".join(filter(None, told)),
-        pieces=tuple((piece.kind, masked(piece.text)) for piece in it.pieces),
+        pieces=tuple((piece.kind, piece.text) for piece in it.pieces),
         tokens=it.tokens,
         supervised=it.supervised,
     )

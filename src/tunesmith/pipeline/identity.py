@@ -6,7 +6,6 @@ a stage gives.
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,11 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunesmith.errors import DataError, first_line
 from tunesmith.pipeline.context import Context, Desk, Prepared
-from tunesmith.store.provenance import code_hash
+from tunesmith.records import Hardware, digest
+from tunesmith.store.provenance import code_hash, versions
 
 if TYPE_CHECKING:
-    from tunesmith.config import ModelSettings
+    from tunesmith.config import ModelSettings, Resolved
     from tunesmith.data.source import ResolvedSource
     from tunesmith.tasks.base import Task
 
@@ -33,8 +34,8 @@ def data_inputs(desk: Desk, pins: Sequence[ResolvedSource]) -> Inputs:
         "sources": [_source(pin) for pin in pins],
         "data": recipe.data.model_dump(),
         "task": _task(desk.task, recipe.task_options),
-        "tokenizer": _model(recipe.model, weights=False),
-        "max_length": recipe.training.max_length,
+        "tokenizer": model_inputs(recipe.model, weights=False),
+        "max_length": _longest(desk),
         "evaluated_rows": recipe.evaluation.rows,
         "seed": recipe.seed,
         "code": code_hash("data", "tasks", "models/render.py"),
@@ -58,12 +59,13 @@ def training_inputs(context: Context, data: Prepared, variant: str) -> Inputs:
     seen = {"train": data.splits.train, "validation": data.splits.validation}
     return {
         "examples": {part: fingerprint({"ids": [e.id for e in es]}) for part, es in seen.items()},
-        "base": _model(recipe.model, weights=True),
-        "computed_in": _computed_in(context),
+        "base": model_inputs(recipe.model, weights=True),
+        "computed_in": _computed_in(context.recipe.model, context.hardware),
         "four_bit": recipe.four_bit(variant),
         "scored": scored if settings.eval_prompts else None,
         "method": recipe.methods[variant].method,
-        "settings": settings.model_dump(exclude={"report_to"}),
+        "settings": settings.model_dump(exclude={"report_to", "mode"})
+        | _adaptive(context, variant),
         "seed": recipe.seed,
         "versions": _versions(),
         "code": code_hash("train", "models"),
@@ -80,17 +82,74 @@ def answers_inputs(
     adapter = None if trained is None else fingerprint(training_inputs(context, data, trained))
     return {
         "data": data.key,
-        "base": _model(context.recipe.model, weights=True),
-        "computed_in": _computed_in(context),
+        "base": model_inputs(context.recipe.model, weights=True),
+        "computed_in": _computed_in(context.recipe.model, context.hardware),
         "four_bit": four_bit,
         "adapter": adapter,
         "decoding": decoding,
         "perplexity": settings.perplexity,
+        "general_text": [settings.general_text, digest(read_general(context.resolved))],
         "max_new_tokens": settings.max_new_tokens or context.task.max_new_tokens,
         "judge": context.task.judge,
         "versions": _versions(),
         "code": code_hash("evaluate", "tasks", "models"),
     }
+
+
+def base_inputs(settings: ModelSettings, hardware: Hardware, *, four_bit: bool) -> Inputs:
+    """All that decides a base in memory, before an adapter stands on it."""
+    return {
+        "base": model_inputs(settings.model_copy(update={"adapters": ()}), weights=True),
+        "computed_in": _computed_in(settings, hardware),
+        "four_bit": four_bit,
+    }
+
+
+def tokenizer_inputs(settings: ModelSettings) -> Inputs:
+    """A base's tokenizer, template and configuration, without its weights."""
+    return model_inputs(settings, weights=False)
+
+
+def read_general(resolved: Resolved) -> str:
+    """The recipe's general text, "" where it names none, or nano's own chats.
+
+    DataError where it cannot be read, or is empty.
+    """
+    path = resolved.recipe.evaluation.general_text
+    if path is None or path == "nano":
+        return ""
+    file = Path(resolved.beside(path))
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"evaluation.general_text: {file} cannot be read as text: {first_line(error)}",
+            hint="name a plain text or Markdown file in UTF-8",
+        ) from error
+    if not text.strip():
+        raise DataError(f"evaluation.general_text: {file} is empty", hint="name another file")
+    return text
+
+
+def _longest(desk: Desk) -> int | str:
+    """What bounds the examples: a length, or the rule that finds one from theirs."""
+    from tunesmith.pipeline.planning import adaptive_length
+
+    rule = f"adaptive {code_hash('plan/adaptive.py')}"
+    return rule if adaptive_length(desk) else desk.recipe.training.max_length
+
+
+def _adaptive(desk: Desk, variant: str) -> Inputs:
+    """In adaptive mode: which settings were left to it, and the rules; the examples and the base,
+    which the values follow from, are inputs of their own. The cut into micro-batches, which follows
+    from the machine, cannot change what comes out."""
+    from tunesmith.pipeline.planning import choice_origins
+
+    if desk.recipe.method_settings(variant).mode == "fixed":
+        return {}
+    origins = choice_origins(desk, variant)
+    left = sorted(name for name, origin in origins.items() if origin == "default")
+    return {"adaptive": left, "rules": code_hash("plan/adaptive.py")}
 
 
 def _source(pin: ResolvedSource) -> Inputs:
@@ -107,7 +166,7 @@ def _task(task: Task, options: dict[str, Any]) -> Inputs:
     return {"name": task.name, "options": options, "source": _hash(source)}
 
 
-def _model(settings: ModelSettings, *, weights: bool) -> Inputs:
+def model_inputs(settings: ModelSettings, *, weights: bool) -> Inputs:
     """A model by its settings, and by its files where they are local."""
     from tunesmith.models.load import base_path
 
@@ -135,16 +194,16 @@ def _commit(settings: ModelSettings) -> str | None:
     return getattr(load_config(settings), "_commit_hash", None) or settings.revision
 
 
-def _computed_in(context: Context) -> str:
+def _computed_in(settings: ModelSettings, hardware: Hardware) -> str:
     """Number format and device: a home may be shared by machines that differ in them."""
     from tunesmith.models.load import choose_dtype
 
-    dtype = choose_dtype(context.recipe.model.dtype, context.hardware)
-    return f"{str(dtype).removeprefix('torch.')} on {context.hardware.device}"
+    dtype = choose_dtype(settings.dtype, hardware)
+    return f"{str(dtype).removeprefix('torch.')} on {hardware.device}"
 
 
 def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in COMPUTES}
+    return {name: found for name, found in versions().items() if name in COMPUTES}
 
 
 def _hash(file: Path) -> str:

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections.abc import Sequence
+from functools import cache
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+from tunesmith.errors import ModelError, first_line
 from tunesmith.pipeline.context import Desk, Prepared
-from tunesmith.records import ChoiceSource, DataFacts, Plan
+from tunesmith.records import DataFacts, ModelFacts, Plan
+
+if TYPE_CHECKING:
+    from tunesmith.config import ModelSettings
+    from tunesmith.models.render import Encoded
+    from tunesmith.plan import Forecast
+    from tunesmith.records import Example
 
 
 def check_methods(desk: Desk) -> None:
@@ -11,50 +25,140 @@ def check_methods(desk: Desk) -> None:
     recipe = desk.recipe
     for variant in recipe.methods:
         settings = recipe.method_settings(variant)
-        if settings.target_modules != "all-linear":  # which fits every model
-            from tunesmith.train.lora import check_attachable
+        everywhere = settings.target_modules == "all-linear" and not settings.layers_to_transform
+        if not everywhere:  # which fits every model
+            from tunesmith.train.method import check_attachable
 
-            check_attachable(recipe.model, settings)
+            check_attachable(recipe.methods[variant].method, recipe.model, settings)
 
 
 def plan_variant(desk: Desk, data: Prepared, variant: str) -> Plan:
     """Every hyperparameter of one variant with its reason, and what the training will need."""
-    from tunesmith.models.load import DTYPES, choose_dtype, load_renderer, model_facts
-    from tunesmith.plan import Facts, make_plan
-
-    recipe = desk.recipe
-    encoded = load_renderer(recipe.model).examples(data.splits.train)
-    lengths = sorted(len(e.ids) for e in encoded)
-    dtype = choose_dtype(recipe.model.dtype, desk.hardware)
-    width = next(4 if name == "float32" else 2 for name, known in DTYPES.items() if known == dtype)
-    facts = Facts(
-        data=DataFacts(
-            examples=len(encoded),
-            length_mean=sum(lengths) / len(lengths),
-            length_p99=lengths[min(len(lengths) - 1, int(0.99 * len(lengths)))],
-            length_max=lengths[-1],
-            answer_mean=sum(e.answer_tokens for e in encoded) / len(encoded),
-        ),
-        model=model_facts(recipe.model),
-        hardware=desk.hardware,
-        bytes_per_weight=width,
-        four_bit=recipe.four_bit(variant),
-    )
-    plan = make_plan(recipe.method_settings(variant), facts, _choice_origins(desk, variant))
-    if not plan.fits:
+    found = forecast_variant(desk, data, variant)
+    for warning in found.warnings:
+        desk.listener.say(f"{variant}: {warning}")
+    if not found.plan.fits:
         desk.listener.say(
-            f"{variant}: about {plan.memory_bytes / 2**30:.1f} GiB are needed, this machine has "
-            f"{desk.hardware.device_memory / 2**30:.1f}; load_in_4bit, a smaller "
-            "per_device_train_batch_size or gradient_checkpointing would help"
+            f"{variant}: about {found.memory.total / 2**30:.1f} GiB are needed, this machine has "
+            f"{found.device_memory / 2**30:.1f}; what would help: "
+            + "; then ".join(advice.change for advice in found.advice)
         )
-    return plan
+    return found.plan
 
 
-def _choice_origins(desk: Desk, variant: str) -> dict[str, ChoiceSource]:
-    kinds: dict[str, ChoiceSource] = {"set": "set", "default": "default"}
-    origins: dict[str, ChoiceSource] = {}
+def forecast_variant(desk: Desk, data: Prepared, variant: str) -> Forecast:
+    """The plan of one variant, and what it rests on."""
+    from tunesmith.models.load import load_renderer
+    from tunesmith.plan import Facts, forecast, load_gpus, match_gpu
+
+    recipe, hardware = desk.recipe, desk.hardware
+    table = load_gpus(desk.artefacts.folder.parent)
+    overlong = sum(n for why, n in data.reject_reasons.items() if why.startswith("longer than"))
+    facts = Facts(
+        data=data_facts(load_renderer(recipe.model).examples(data.splits.train), data.splits.train),
+        model=known_model(recipe.model),
+        hardware=hardware,
+        four_bit=recipe.four_bit(variant),
+        dtype=recipe.model.dtype,
+        double_quant=recipe.model.bnb_4bit_use_double_quant,
+        gpu=match_gpu(hardware.device_name, table) if hardware.device == "cuda" else None,
+        flops=measured_flops() if hardware.device == "cpu" else None,
+        overlong=overlong,
+        bounded=overlong + sum(data.splits.sizes().values()),
+    )
+    settings = recipe.method_settings(variant)
+    origins = choice_origins(desk, variant)
+    return forecast(settings, facts, origins, table=table, bound=data.max_length)
+
+
+def known_model(settings: ModelSettings) -> ModelFacts:
+    """The base's shape; ModelError where its configuration says too little to plan by."""
+    from tunesmith.models.load import model_facts
+
+    try:
+        return model_facts(settings)
+    except (AttributeError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"the configuration of {settings.name} is of no causal language model that can be "
+            f"planned for: {first_line(error)}",
+            hint="model.name takes a decoder with attention layers (Llama, Qwen, Gemma, Mistral, "
+            "Phi, ...)",
+        ) from error
+
+
+def data_facts(encoded: Sequence[Encoded], examples: Sequence[Example] = ()) -> DataFacts:
+    """Number, lengths in tokens and labels of the training part."""
+    from tunesmith.plan.adaptive import percentile99
+
+    lengths = [len(e.ids) for e in encoded]
+    labels: dict[str, int] = {}
+    for example in examples:
+        if example.label is not None:
+            labels[example.label] = labels.get(example.label, 0) + 1
+    # What the first and the last in order share, all share.
+    first, last = min(e.ids for e in encoded), max(e.ids for e in encoded)
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return DataFacts(
+        examples=len(encoded),
+        length_mean=sum(lengths) / len(lengths),
+        length_p99=percentile99(lengths),
+        length_max=max(lengths),
+        answer_mean=sum(e.answer_tokens for e in encoded) / len(encoded),
+        length_sd=statistics.pstdev(lengths),
+        shared_prefix=sum(1 for _ in same) if len(encoded) > 1 else 0,
+        labels=labels,
+    )
+
+
+def length_bound(desk: Desk, examples: Sequence[Example], lengths: Sequence[int]) -> int:
+    """The longest example that the data stage keeps, in tokens.
+
+    The recipe's training.max_length; in adaptive mode, where the recipe leaves it open, what the
+    size table and the 99th percentile of all lengths ask for.
+    """
+    if not adaptive_length(desk):
+        return desk.recipe.training.max_length
+    from tunesmith.models.load import load_config
+    from tunesmith.plan.adaptive import length_for, percentile99
+
+    data, model = desk.recipe.data, desk.recipe.model
+    divided = sum(1 for e in examples if e.meta.get("role") not in {"train", "test"})
+    trained = sum(1 for e in examples if e.meta.get("role") == "train")
+    training = trained + round(divided * (1 - data.test) * (1 - data.validation))
+    text = load_config(model).get_text_config()
+    context = int(getattr(text, "max_position_embeddings", 2048))
+    value: int = length_for(percentile99(lengths), training, context).value
+    return value
+
+
+def adaptive_length(desk: Desk) -> bool:
+    """Whether max_length is left to adaptive mode."""
+    stated = desk.resolved.origin("training.max_length").kind != "default"
+    return desk.recipe.training.mode == "adaptive" and not stated
+
+
+def choice_origins(desk: Desk, variant: str) -> dict[str, str]:
+    """Where each training value of a variant came from: `recipe, line 22`, `set`, `default`."""
+    origins: dict[str, str] = {}
     own = desk.recipe.methods[variant].training
     for name in desk.recipe.training.model_dump():
         key = f"methods.{variant}.training.{name}" if name in own else f"training.{name}"
-        origins[name] = kinds.get(desk.resolved.origin(key).kind, "recipe")
+        origins[name] = str(desk.resolved.origin(key))
     return origins
+
+
+@cache
+def measured_flops() -> float:
+    """FLOP/s of this processor in a float32 matrix product, the best of a few; about 0.1 s."""
+    import torch
+
+    rows, width = 512, 1024
+    left, right = torch.randn(rows, width), torch.randn(width, width)
+    torch.mm(left, right)  # the first makes threads and buffers
+    best = 0.0
+    until = time.perf_counter() + 0.1
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        torch.mm(left, right)
+        best = max(best, 2 * rows * width * width / (time.perf_counter() - began))
+    return best

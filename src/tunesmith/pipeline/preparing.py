@@ -13,12 +13,14 @@ from tunesmith.errors import DataError
 from tunesmith.pipeline.collecting import collected
 from tunesmith.pipeline.context import Context, Desk, Prepared
 from tunesmith.pipeline.identity import data_inputs
+from tunesmith.pipeline.planning import length_bound
+from tunesmith.pipeline.versions import names_version, version_rows
 from tunesmith.records import Example, Finding, Splits, digest
 from tunesmith.store.files import read_quality, read_rejects
 from tunesmith.store.provenance import code_hash
 
 if TYPE_CHECKING:
-    from tunesmith.config import Recipe, Resolved, SourceSettings
+    from tunesmith.config import Recipe, SourceSettings
     from tunesmith.data.mix import Taken, Wish
     from tunesmith.data.sample import Bounded
     from tunesmith.data.source import Source
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
 def prepare(desk: Desk) -> Prepared:
     """Read, clean, sample, bound, divide; freeze the parts as an artefact."""
-    from tunesmith.data.freeze import read_splits
     from tunesmith.data.read import resolve
 
     pins = [resolve(source) for source in sources_of(desk)]
@@ -35,24 +36,31 @@ def prepare(desk: Desk) -> Prepared:
     tests = public_tests(desk)
     inputs = data_inputs(desk, pins) | _test_sets(tests)
     artefact = desk.stand_on("data", inputs, lambda d: _build_data(desk, sources, tests, d))
-    facts = json.loads((artefact.directory / "facts.json").read_text("utf-8"))
-    splits = read_splits(artefact.directory)
-    quality = read_quality(facts["quality"])
-    twins = frozenset(facts["twins"])
+    data = read_prepared(artefact.key, artefact.directory)
+    quality, twins = data.quality, data.twins
     desk.listener.say(
         f"{quality.rows:,} rows: {quality.usable:,} usable, {quality.rejected:,} set aside; "
-        + ", ".join(f"{n:,} {part}" for part, n in splits.sizes().items())
+        + ", ".join(f"{n:,} {part}" for part, n in data.splits.sizes().items())
         + (f"; {len(twins):,} test prompts have a twin in training" if twins else "")
     )
+    return data
+
+
+def read_prepared(key: str, directory: Path) -> Prepared:
+    """What an artefact of the data stage holds."""
+    from tunesmith.data.freeze import read_splits
+
+    facts = json.loads((directory / "facts.json").read_text("utf-8"))
     return Prepared(
-        key=artefact.key,
-        directory=artefact.directory,
-        splits=splits,
-        quality=quality,
-        twins=twins,
+        key=key,
+        directory=directory,
+        splits=read_splits(directory),
+        quality=read_quality(facts["quality"]),
+        twins=frozenset(facts["twins"]),
         repaired=frozenset(facts["repaired"]),
         reject_reasons=facts["reject_reasons"],
         pins=facts["pins"],
+        max_length=facts["max_length"],
     )
 
 
@@ -106,22 +114,26 @@ def _build_data(
     weighed = any(wish.weight for wish in wishes.values())
     if recipe.data.rows is not None and not weighed:
         divided = list(sample(divided, recipe.data.rows, seed=recipe.seed))
-    bounded = _bounded(desk, [*divided, *fixed])
+    bounded, longest = _bounded(desk, [*divided, *fixed])
     mixed: Mapping[str, Taken] = {}
     if wishes:  # after bounding: what is too long for the model has no share
         rows = recipe.data.rows if weighed else None
         bounded, mixed = mix_bounded(bounded, wishes, seed=recipe.seed, rows=rows)
-    aside = withheld(bounded.examples)
+    together = recipe.data.keep_together
+    aside = withheld(bounded.examples, together=together)
     parts = split(
         bounded.examples,
         validation=recipe.data.validation,
         test=recipe.data.test,
         seed=recipe.seed,
+        together=together,
     )
     if recipe.evaluation.rows is not None:
         parts = replace(parts, test=sample(parts.test, recipe.evaluation.rows, seed=recipe.seed))
-    parts, augmented = _augmented(desk, parts)
-    rejects = [masked_reject(r) for r in (*cleaned.rejects, *bounded.overlong, *aside)]
+    parts, augmented = _augmented(desk, parts, longest)
+    rejects = [
+        masked_reject(r, asked.phone_region) for r in (*cleaned.rejects, *bounded.overlong, *aside)
+    ]
     write_splits(directory, parts)
     write_rejects(directory / "rejects.jsonl", rejects)
     quality = replace(
@@ -144,13 +156,14 @@ def _build_data(
         "twins": sorted(twins(parts.train, parts.test)),
         "repaired": [repair.place for repair in cleaned.repairs],
         "pins": {s.name: _pin(cleaned.resolved, s.name) for s in sources},
+        "max_length": longest,
         "mix": {name: asdict(taken) for name, taken in mixed.items()},
     }
     (directory / "facts.json").write_text(json.dumps(facts, default=str), "utf-8")
     return {"sizes": parts.sizes(), "rejected": len(rejects)}
 
 
-def _augmented(desk: Desk, parts: Splits) -> tuple[Splits, tuple[Finding, ...]]:
+def _augmented(desk: Desk, parts: Splits, longest: int) -> tuple[Splits, tuple[Finding, ...]]:
     """The parts with what the recipe asks to be made from the training rows; the rest untouched."""
     sources = desk.recipe.data.sources
     wishes = {name: dict(s.augment) for name, s in sources.items() if s is not None and s.augment}
@@ -164,7 +177,7 @@ def _augmented(desk: Desk, parts: Splits) -> tuple[Splits, tuple[Finding, ...]]:
     found = augment(parts.train, wishes, desk.task, seed=desk.recipe.seed)
     made, left_out = apart(found.examples, (*parts.validation, *parts.test))
     lengths = load_renderer(desk.recipe.model).lengths(made)
-    bounded = within(made, lengths, desk.recipe.training.max_length)
+    bounded = within(made, lengths, longest)
     said = (*found.findings, *left_out, *findings.overlong(bounded.overlong))
     return replace(parts, train=(*parts.train, *bounded.examples)), said
 
@@ -178,14 +191,17 @@ def _wishes(recipe: Recipe) -> dict[str, Wish]:
     return wishes if any(wish != Wish() for wish in wishes.values()) else {}
 
 
-def _bounded(desk: Desk, examples: Sequence[Example]) -> Bounded:
-    """The examples within training.max_length; DataError where none is, or where all must be."""
+def _bounded(desk: Desk, examples: Sequence[Example]) -> tuple[Bounded, int]:
+    """The examples within the longest length that is trained on, and that length in tokens.
+
+    DataError where none is, or where all must be.
+    """
     from tunesmith.data.sample import within
     from tunesmith.models.load import load_renderer
 
     recipe = desk.recipe
-    longest = recipe.training.max_length
     lengths = load_renderer(recipe.model).lengths(examples)
+    longest = length_bound(desk, examples, lengths)
     bounded = within(examples, lengths, longest)
     if bounded.overlong and (recipe.data.overlong == "keep" or not bounded.examples):
         raise DataError(
@@ -195,7 +211,7 @@ def _bounded(desk: Desk, examples: Sequence[Example]) -> Bounded:
             hint="raise training.max_length"
             + (", or let data.overlong: drop set them aside" if bounded.examples else ""),
         )
-    return bounded
+    return bounded, longest
 
 
 def public_tests(desk: Desk) -> dict[str, list[str]]:
@@ -204,7 +220,7 @@ def public_tests(desk: Desk) -> dict[str, list[str]]:
 
     quality = desk.recipe.data.quality
     files = quality.against_tests if quality.enabled else ()
-    return test_texts([_beside(desk.resolved, path) for path in files])
+    return test_texts([desk.resolved.beside(path) for path in files])
 
 
 def _test_sets(tests: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -220,18 +236,20 @@ def sources_of(desk: Desk) -> list[Source]:
     for name, settings in desk.recipe.data.sources.items():
         if settings is None:
             continue
-        path = settings.path
+        path, split = settings.path, settings.split
         if settings.collect is not None:
             path = collected(desk, settings.collect)
         elif settings.generate is not None:
             path = _generated(desk, name, settings)
         elif path is not None:
-            path = _beside(desk.resolved, path)
+            path = desk.resolved.beside(path)
+            if names_version(path):
+                path, split = version_rows(desk, path, split), None
         sources.append(
             Source(
                 name=name,
                 path=path,
-                split=settings.split,
+                split=split,
                 revision=settings.revision,
                 fields=settings.fields,
                 licence=settings.licence,
@@ -249,7 +267,9 @@ def _generated(desk: Desk, name: str, settings: SourceSettings) -> str:
 
     if settings.generate in desk.recipe.data.generate:
         home = desk.artefacts.folder.parent
-        return str(generated_rows(desk.recipe, settings.generate, home, desk.listener))
+        return str(
+            generated_rows(desk.recipe, settings.generate, home, desk.listener, desk.resolved.path)
+        )
     generator, count, seed = str(settings.generate), settings.rows or 1000, desk.recipe.seed
     part: Literal["train", "test"] = "test" if settings.role == "test" else "train"
     made_of = {
@@ -257,7 +277,7 @@ def _generated(desk: Desk, name: str, settings: SourceSettings) -> str:
         "part": part,
         "rows": count,
         "seed": seed,
-        "code": code_hash(f"data/generate/{generator}.py", "models/nano"),
+        "code": code_hash("data/generate", "models/nano"),
     }
 
     def build(directory: Path) -> dict[str, Any]:
@@ -267,14 +287,6 @@ def _generated(desk: Desk, name: str, settings: SourceSettings) -> str:
         return {"rows": count}
 
     return str(desk.stand_on("generated", made_of, build, of=name).directory / "rows.jsonl")
-
-
-def _beside(resolved: Resolved, path: str) -> str:
-    """A path as given; where nothing is there, as seen from the recipe's own folder."""
-    if Path(path).exists() or resolved.path is None:
-        return path
-    beside = resolved.path.parent / path
-    return str(beside) if beside.exists() else path
 
 
 def _pin(resolved: Sequence[Any], name: str) -> Any:

@@ -49,6 +49,7 @@ def prepare_files(
 def _write(
     cleaned: Cleaned, settings: QualitySettings, tests: Mapping[str, Sequence[str]], to: Path
 ) -> dict[str, Any]:
+    from tunesmith.data.check import raw_rows
     from tunesmith.data.prepare import apply, write_prepared
 
     if to.exists() and any(to.iterdir()) and not (to / FACTS).is_file():
@@ -56,4 +57,6 @@ def _write(
             f"{to} holds something else, and nothing was written",
             hint="name a new folder with --out",
         )
-    return write_prepared(to, cleaned, apply(cleaned.examples, settings, tests=tests), settings)
+    raw = raw_rows(cleaned) if settings.chosen().get("secrets") in ("drop", "fail") else ()
+    applied = apply(cleaned.examples, settings, tests=tests, raw=raw)
+    return write_prepared(to, cleaned, applied, settings)

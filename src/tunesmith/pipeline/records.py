@@ -66,6 +66,11 @@ def remove_run(home: Path, prefix: str) -> Experiment:
                 f"{prefix!r} is no run's id, nor the beginning of one",
                 hint=f"its last run is {run_id}: removing asks for the id itself",
             )
+        if (session := store.session_of(run_id)) is not None:
+            raise StoreError(
+                f"{run_id} is session {session.number} of the lineage {session.lineage}",
+                hint="what stands on a session needs it: tunesmith rollback leaves it out of use",
+            )
         return forget(store, home, run_id)
 
 

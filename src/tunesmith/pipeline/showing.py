@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -118,6 +118,22 @@ def seen(renderer: Renderer, chosen: Sequence[Slot]) -> list[Seen]:
         )
         for slot, it in zip(chosen, encoded, strict=True)
     ]
+
+
+def hidden(it: Seen, region: str | None = "US") -> Seen:
+    """The example with what is private masked, for whoever is shown it; the counts stay."""
+    from tunesmith.data.quality.mask import masked, masked_example
+
+    shown = tuple(replace(piece, text=masked(piece.text, region=region)) for piece in it.pieces)
+    return replace(it, example=masked_example(it.example, region=region), pieces=shown)
+
+
+def region_of(opened: Opened) -> str | None:
+    """The country whose national telephone numbers are known: the recipe's, else the default."""
+    from tunesmith.config.quality import QualitySettings
+
+    asked = opened.resolved.recipe.data.quality if opened.resolved else QualitySettings()
+    return asked.phone_region
 
 
 def pieces(tokenizer: Any, ids: Sequence[int], answer_start: int) -> tuple[Piece, ...]:

@@ -9,19 +9,21 @@ reads it from there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunesmith.errors import Interrupted, StoreError
 from tunesmith.pipeline.answering import cheap_answers, check_decoding, model_answers
-from tunesmith.pipeline.context import BASELINE, Context, Desk, Finished, Listener, Silent
+from tunesmith.pipeline.context import BASELINE, Context, Desk, Finished, Listener, Prepared, Silent
+from tunesmith.pipeline.fallback import as_possible
 from tunesmith.pipeline.judging import judge, write_report
 from tunesmith.pipeline.planning import check_methods, plan_variant
 from tunesmith.pipeline.preparing import prepare, record_data
 from tunesmith.pipeline.records import forget
 from tunesmith.pipeline.training import Bases, train_variant
-from tunesmith.records import Hardware, Plan, Run
+from tunesmith.records import Hardware, Run
 from tunesmith.store.home import store_of
 from tunesmith.store.provenance import command_line, git_state, versions
 
@@ -32,11 +34,18 @@ if TYPE_CHECKING:
 
 
 def run_recipe(
-    resolved: Resolved, *, home: Path, listener: Listener | None = None, resume: bool = False
+    resolved: Resolved,
+    *,
+    home: Path,
+    listener: Listener | None = None,
+    resume: bool = False,
+    allow_changes: bool = False,
+    data: Callable[[Desk], Prepared] = prepare,
 ) -> Finished:
-    """A recipe from its files to its report.
+    """A recipe from its files to its report; `data` prepares what it is trained and tested on.
 
-    With `resume` the recipe's last unfinished run is taken up under its own id; without, a new
+    With `resume` the recipe's last unfinished run is taken up under its own id (with
+    `allow_changes` also where the recipe has changed, which is then said); without, a new
     run begins, which still finds every stage that is done, and goes on inside one that was
     interrupted. Whatever is raised, the run's state in the store says what became of it; a run that
     failed before any artefact was whole (a file that is not there, a name spelled wrongly) has
@@ -51,11 +60,15 @@ def run_recipe(
     listener = listener or Silent()
     for note in resolved.notes:
         listener.say(note)
+    hardware = find_hardware()
+    resolved = as_possible(resolved, hardware, listener.say)
     recipe = resolved.recipe
     task = get_task(recipe.task, recipe.task_options)
     with Store.open(store_of(home)) as store:
-        hardware = find_hardware()
-        run = _begin(store, resolved, task, home, hardware, resume=resume)
+        if resume:
+            run = _resumed(store, resolved, listener, allow_changes=allow_changes)
+        else:
+            run = _begin(store, resolved, task, home, hardware)
         context = Context(
             resolved=resolved,
             task=task,
@@ -66,7 +79,7 @@ def run_recipe(
             run=run,
         )
         try:
-            return _story(context)
+            return _story(context, data)
         except (Interrupted, KeyboardInterrupt):
             store.finish_run(run.id, Status.INTERRUPTED)
             raise
@@ -78,29 +91,7 @@ def run_recipe(
             raise
 
 
-def plan_recipe(
-    resolved: Resolved, *, home: Path, listener: Listener | None = None
-) -> dict[str, Plan]:
-    """The plan of every variant, without training anything."""
-    from tunesmith.models.hardware import find_hardware
-    from tunesmith.store.artefacts import Artefacts
-    from tunesmith.tasks.base import get_task
-
-    recipe = resolved.recipe
-    task = get_task(recipe.task, recipe.task_options)
-    desk = Desk(
-        resolved=resolved,
-        task=task,
-        artefacts=Artefacts(home),
-        hardware=find_hardware(),
-        listener=listener or Silent(),
-    )
-    check_methods(desk)
-    data = prepare(desk)
-    return {variant: plan_variant(desk, data, variant) for variant in recipe.methods}
-
-
-def _story(context: Context) -> Finished:
+def _story(context: Context, prepared: Callable[[Desk], Prepared]) -> Finished:
     """The whole way, once."""
     from tunesmith.report.tables import summary
     from tunesmith.store.nouns import Status
@@ -109,7 +100,7 @@ def _story(context: Context) -> Finished:
     listener.stage("data")
     check_methods(context)
     check_decoding(context)
-    data = prepare(context)
+    data = prepared(context)
     record_data(context, data)
     listener.stage("plan")
     plans = {variant: plan_variant(context, data, variant) for variant in recipe.methods}
@@ -141,33 +132,45 @@ def _story(context: Context) -> Finished:
     )
 
 
-def _begin(
-    store: Store, resolved: Resolved, task: Task, home: Path, hardware: Hardware, *, resume: bool
-) -> Run:
-    """A new run, or the recipe's last unfinished one."""
-    from tunesmith.store.nouns import Provenance, Status
+def _resumed(store: Store, resolved: Resolved, listener: Listener, *, allow_changes: bool) -> Run:
+    """The recipe's last unfinished run; StoreError where there is none of the same values."""
+    from tunesmith.config.changes import changes
+    from tunesmith.store.nouns import Status
 
     recipe = resolved.recipe
     values = recipe.model_dump(mode="json")
-    if resume:
-        unfinished = [r for r in store.runs(recipe=recipe.name) if r.status != Status.DONE]
-        if not unfinished:
-            raise StoreError(
-                f"no run of {recipe.name} waits to be resumed", hint="run it without --resume"
-            )
-        same = [r for r in unfinished if dict(r.resolved) == values]
-        if not same:
-            raise StoreError(
-                f"the recipe is not that of {unfinished[0].id} any more",
-                hint="run it without --resume: stages that did not change are found again",
-            )
+    unfinished = [r for r in store.runs(recipe=recipe.name) if r.status != Status.DONE]
+    if not unfinished:
+        raise StoreError(
+            f"no run of {recipe.name} waits to be resumed", hint="run it without --resume"
+        )
+    same = [r for r in unfinished if dict(r.resolved) == values]
+    if same:
         return store.resume_run(same[0].id)
+    last = unfinished[0]
+    changed = changes(last.resolved, values)
+    if not allow_changes:
+        raise StoreError(
+            f"the recipe is not that of {last.id} any more: {'; '.join(changed)}",
+            hint="put it back, tell --allow-changes, or run it without --resume: a new run begins, "
+            "and stages that did not change are found again",
+        )
+    for line in changed:
+        listener.say(f"changed since {last.id} began: {line}")
+    return store.resume_run(last.id, resolved=values, recipe_text=resolved.text)
+
+
+def _begin(store: Store, resolved: Resolved, task: Task, home: Path, hardware: Hardware) -> Run:
+    """A new run."""
+    from tunesmith.store.nouns import Provenance
+
+    recipe = resolved.recipe
     revision, dirty = git_state()
     return store.start_run(
         recipe.name,
         runs=home / "runs",
         recipe_text=resolved.text,
-        resolved=values,
+        resolved=recipe.model_dump(mode="json"),
         provenance=Provenance(
             command=command_line(),
             git_revision=revision,

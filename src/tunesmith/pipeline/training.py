@@ -9,44 +9,65 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.pipeline.context import Context, Prepared
-from tunesmith.pipeline.identity import training_inputs
-from tunesmith.records import Adapter, Outcome, Plan, TrainingStep
+from tunesmith.pipeline.context import Context, Desk, Prepared
+from tunesmith.pipeline.identity import base_inputs, training_inputs
+from tunesmith.records import Adapter, Example, Outcome, Plan, TrainingStep
 from tunesmith.store.files import open_log, read_adapter, read_steps
+from tunesmith.store.whole import whole_file
 
 if TYPE_CHECKING:
-    from tunesmith.config import TrainingSettings
+    from tunesmith.config import ModelSettings, TrainingSettings
     from tunesmith.evaluate.answer import Mode
     from tunesmith.models.load import Loaded
 
 
 class Bases:
-    """The base model in memory, one at a time: the 4-bit one replaces the full one."""
+    """The base model in memory, one at a time: the 4-bit one replaces the full one.
+
+    It comes from what this process keeps between its runs (models/resident.py), and goes back there
+    at the end of a run that did not fail.
+    """
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self._loaded: Loaded | None = None
+        self._key = ""
 
     def get(self, four_bit: bool) -> Loaded:
-        """The base, loaded now or earlier."""
+        """The base with its frozen adapters on it, taken now or earlier."""
         from tunesmith.models.adapters import with_earlier
-        from tunesmith.models.load import load
 
         if self._loaded is None or self._loaded.quantised != four_bit:
-            self.release()
-            recipe = self.context.recipe
-            what = f"{recipe.model.name}{' in 4 bits' if four_bit else ''}"
-            self.context.listener.say(f"loading {what}")
-            base = load(recipe.model, four_bit=four_bit, hardware=self.context.hardware)
-            self._loaded = with_earlier(base, [Path(folder) for folder in recipe.model.adapters])
+            self._loaded = None  # before another one comes
+            model = self.context.recipe.model
+            self._key, base = take_base(self.context, model, four_bit=four_bit)
+            self._loaded = with_earlier(base, [Path(folder) for folder in model.adapters])
         return self._loaded
 
     def release(self) -> None:
-        """Let go of the base."""
+        """Give the base back."""
+        from tunesmith.models.resident import RESIDENT
+
+        if self._loaded is not None:
+            RESIDENT.give_back(self._key, self._loaded)
         self._loaded = None
 
 
-def decoding_of(context: Context) -> Mode:
+def take_base(desk: Desk, model: ModelSettings, *, four_bit: bool) -> tuple[str, Loaded]:
+    """A base without adapters, kept by this process or loaded now, and the key of its keeping."""
+    from tunesmith.models.load import load
+    from tunesmith.models.resident import RESIDENT
+    from tunesmith.store.artefacts import fingerprint
+
+    def make() -> Loaded:
+        desk.listener.say(f"loading {model.name}{' in 4 bits' if four_bit else ''}")
+        return load(model, four_bit=four_bit, hardware=desk.hardware)
+
+    key = fingerprint(base_inputs(model, desk.hardware, four_bit=four_bit))
+    return key, RESIDENT.take(key, make)
+
+
+def decoding_of(context: Desk) -> Mode:
     """How answers are asked for: as the recipe says; auto goes by the task's labels."""
     said = context.recipe.evaluation.decoding
     if said == "auto":
@@ -59,13 +80,14 @@ def train_variant(
 ) -> Adapter:
     """Train one adapter, or find the one that an earlier run trained from the same inputs."""
     from tunesmith.models.load import load_renderer
-    from tunesmith.train.loop import TrainingJob, count_steps, train
+    from tunesmith.train.job import TrainingJob, count_steps
+    from tunesmith.train.loop import train
     from tunesmith.train.method import get_method
     from tunesmith.train.trackers import Trackers
 
     recipe = context.recipe
     settings = recipe.method_settings(variant).model_copy(
-        update={"gradient_checkpointing": plan.value("gradient_checkpointing")}
+        update={choice.name: choice.value for choice in plan.choices}
     )
     method = get_method(recipe.methods[variant].method)
     inputs = training_inputs(context, data, variant)
@@ -102,19 +124,28 @@ def train_variant(
                 on_step=on_step,
                 say=context.listener.say,
                 score=_scorer(context, data, settings),
+                describe=lambda i: _named(data.splits.train[i]),
+                base=recipe.model,
             )
             try:
                 adapter = train(loaded, method, job)
             finally:
                 trackers.close()
-        for checkpoint in directory.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
         facts = asdict(replace(adapter, method=recipe.methods[variant].method))
         facts["directory"] = "adapter"
-        (directory / "adapter.json").write_text(json.dumps(facts), "utf-8")
+        with whole_file(directory / "adapter.json") as file:
+            json.dump(facts, file)
         return facts
 
-    artefact = context.stand_on("adapter", inputs, build, of=variant, resumable=True)
+    def finished(directory: Path) -> dict[str, Any]:
+        """Train unless a process that was killed behind its training has done it."""
+        done = directory / "adapter.json"
+        facts: dict[str, Any] = json.loads(done.read_text()) if done.is_file() else build(directory)
+        for checkpoint in directory.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+        return facts
+
+    artefact = context.stand_on("adapter", inputs, finished, of=variant, resumable=True)
     adapter = read_adapter(artefact.directory, variant)
     steps = list(read_steps(artefact.directory / steps_file))
     context.store.record_training_steps(context.run.id, variant, steps)
@@ -122,6 +153,11 @@ def train_variant(
     if artefact.reused:
         context.listener.say(f"{variant}: trained before from the same inputs; taken as it is")
     return adapter
+
+
+def _named(example: Example) -> str:
+    """An example as one finds it again: its id, and the place of its row."""
+    return f"{example.id} ({example.place})" if example.place else example.id
 
 
 def _scorer(

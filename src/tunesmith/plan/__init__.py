@@ -1,6 +1,21 @@
-"""Say before a run what it will do and need: hyperparameters with their reasons, memory, steps."""
+"""Say before a run what it will do and need: hyperparameters with reasons, memory, time, cost."""
 
+from tunesmith.plan.facts import Facts
+from tunesmith.plan.gpus import Gpu, find_gpu, load_gpus, match_gpu
 from tunesmith.plan.memory import Memory, estimate_memory
-from tunesmith.plan.plan import Facts, make_plan
+from tunesmith.plan.plan import Advice, Forecast, Machine, forecast, make_plan
 
-__all__ = ["Facts", "Memory", "estimate_memory", "make_plan"]
+__all__ = [
+    "Advice",
+    "Facts",
+    "Forecast",
+    "Gpu",
+    "Machine",
+    "Memory",
+    "estimate_memory",
+    "find_gpu",
+    "forecast",
+    "load_gpus",
+    "make_plan",
+    "match_gpu",
+]

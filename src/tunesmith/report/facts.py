@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from tunesmith.records import Adapter, Answer, Comparison, Estimate, Metric, Plan, TrainingStep
+from tunesmith.store.chain import Chain, chain_behind
 from tunesmith.store.nouns import (
     Dataset,
     Experiment,
@@ -42,6 +43,7 @@ class Facts:
     datasets: tuple[Dataset, ...]
     plans: Mapping[str, Plan]
     artefacts: tuple[StageArtefact, ...]
+    chain: Chain | None = None  # of the lineage, where the run is a session of one
 
     @cached_property
     def shares(self) -> frozenset[str]:
@@ -122,4 +124,5 @@ def gather(store: Store, run_id: str) -> Facts:
             method: plans[method] for method in [*names, *plans] if method in plans
         },
         artefacts=tuple(store.artefacts(experiment.id)),
+        chain=chain_behind(store, experiment.id),
     )

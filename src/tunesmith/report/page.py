@@ -15,6 +15,7 @@ from tunesmith.errors import StoreError
 from tunesmith.report import background, evidence, figures, verdicts
 from tunesmith.report.cases import Draw, cases
 from tunesmith.report.facts import Facts, gather
+from tunesmith.report.topics import topics
 from tunesmith.report.verdicts import Sentence
 from tunesmith.store.store import Store
 from tunesmith.store.whole import whole_file
@@ -76,6 +77,7 @@ def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, A
         "level": facts.level,
         "scores": evidence.scores(facts),
         "classes": evidence.classes(facts),
+        "topics": topics(facts),
         "slices": evidence.slices(facts),
         "twins": evidence.twins(facts),
         "confusions": evidence.confusions(facts),

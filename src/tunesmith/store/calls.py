@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from tunesmith.store.database import Database
 from tunesmith.store.schema import CallRow
 
-SENT, ANSWERED = "sent", "answered"
+SENT, ANSWERED, UNREADABLE = "sent", "answered", "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class JobCost:
-    """What a job has cost so far, in USD: answered calls, and at worst those without an answer."""
+    """What a job has cost so far, in USD: answered calls, and at worst those without an answer.
+
+    `overlong`: tokens of its longest answer over the `max_tokens` of its request; 0: none was.
+    """
 
     answered: int
     spent_usd: float
     unanswered: int
     unsure_usd: float
+    overlong: int
 
 
 class Calls(Database):
@@ -114,6 +118,15 @@ class Calls(Database):
         )
         self._write(lambda session: session.execute(statement) and None)
 
+    def charge_call(self, number: int, tokens_in: int, tokens_out: int, *, cost_usd: float) -> None:
+        """A call was answered and paid for, but the answer is none that can be used."""
+        statement = (
+            update(CallRow)
+            .where(CallRow.id == number)
+            .values(state=UNREADABLE, tokens_in=tokens_in, tokens_out=tokens_out, cost_usd=cost_usd)
+        )
+        self._write(lambda session: session.execute(statement) and None)
+
     def drop_call(self, number: int) -> None:
         """Forget a call that the endpoint refused: it cost nothing."""
         statement = delete(CallRow).where(CallRow.id == number, CallRow.state == SENT)
@@ -136,17 +149,21 @@ class Calls(Database):
 
     def job_cost(self, job: str) -> JobCost:
         """What a job has cost in all of its sittings."""
-        answered = CallRow.state == ANSWERED
+        lost = CallRow.state == SENT
+        asked = CallRow.request["max_tokens"].as_integer()
         statement = select(
-            func.sum(case((answered, 1), else_=0)),
-            func.sum(case((answered, CallRow.cost_usd), else_=0.0)),
-            func.sum(case((answered, 0), else_=1)),
-            func.sum(case((answered, 0.0), else_=CallRow.cost_usd)),
+            func.sum(case((CallRow.state == ANSWERED, 1), else_=0)),
+            func.sum(case((lost, 0.0), else_=CallRow.cost_usd)),
+            func.sum(case((lost, 1), else_=0)),
+            func.sum(case((lost, CallRow.cost_usd), else_=0.0)),
+            func.max(case((CallRow.tokens_out > asked, CallRow.tokens_out), else_=0)),
         ).where(CallRow.job == job)
 
         def question(session: Session) -> JobCost:
-            calls, spent, lost, unsure = session.execute(statement).one()
-            return JobCost(int(calls or 0), _sum(spent), int(lost or 0), _sum(unsure))
+            calls, spent, unanswered, unsure, overlong = session.execute(statement).one()
+            return JobCost(
+                int(calls or 0), _sum(spent), int(unanswered or 0), _sum(unsure), overlong or 0
+            )
 
         return self._read(question)
 

@@ -80,6 +80,11 @@ class Inputs(Database):
 
         return self._read(question)
 
+    def runs_on_data(self, fingerprint: str) -> frozenset[str]:
+        """Ids of the runs that have a data set of this fingerprint."""
+        statement = select(DatasetRow.run_id).where(DatasetRow.fingerprint == fingerprint)
+        return self._read(lambda session: frozenset(session.scalars(statement)))
+
     def record_plan(self, run_id: str, method: str, plan: Plan) -> None:
         """Keep the plan of one method of a run; a second one takes its place."""
 

@@ -70,8 +70,17 @@ class Runs(Database):
 
         return self._write(change)
 
-    def resume_run(self, run_id: str) -> Run:
-        """Take a run up again; its seconds go on from where they stood."""
+    def resume_run(
+        self,
+        run_id: str,
+        *,
+        resolved: Mapping[str, Any] | None = None,
+        recipe_text: str | None = None,
+    ) -> Run:
+        """Take a run up again; its seconds go on from where they stood.
+
+        `resolved` and `recipe_text` are those of a recipe that has changed in the meantime.
+        """
 
         def change(session: Session) -> Run:
             row = self._row(session, run_id)
@@ -81,6 +90,10 @@ class Runs(Database):
             row.finished = None
             row.process = _this_process()
             row.error = ""
+            if resolved is not None:
+                row.resolved = dict(resolved)
+            if recipe_text is not None:
+                row.recipe_text = recipe_text
             return _experiment(row).run
 
         return self._write(change)

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-REVISION = "validation_scores"
+REVISION = "plan_sources"
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -214,7 +214,7 @@ class HyperparameterRow(Table):
     position: Mapped[int]
     value: Mapped[Any] = mapped_column(JSON)
     reason: Mapped[str]
-    source: Mapped[str] = mapped_column(String(16))
+    source: Mapped[str]
 
 
 class VariantRow(Table):
@@ -430,3 +430,37 @@ class DataVersionRow(Table):
     parts: Mapped[dict[str, Any]]
     sources: Mapped[dict[str, Any]]
     directory: Mapped[str]
+
+
+class SessionRow(Table):
+    """One session of a lineage: added, and never changed. Its run cannot be removed."""
+
+    __tablename__ = "sessions"
+
+    lineage: Mapped[str] = mapped_column(Key, primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    parent: Mapped[int]
+    topic: Mapped[str]
+    run_id: Mapped[str] = mapped_column(String(64), index=True)
+    strategy: Mapped[str] = mapped_column(String(16))
+    replay: Mapped[float] = mapped_column(nullable=True)
+    continued: Mapped[bool]
+    variant: Mapped[str] = mapped_column(Key)
+    base: Mapped[str]
+    tokenizer: Mapped[str] = mapped_column(String(64))
+    four_bit: Mapped[bool]
+    data: Mapped[str] = mapped_column(String(64))
+    adapter: Mapped[str] = mapped_column(String(64))
+    adapter_sha256: Mapped[str] = mapped_column(String(64))
+    merged: Mapped[str | None] = mapped_column(String(64))
+    merged_sha256: Mapped[str | None] = mapped_column(String(64))
+    created: Mapped[datetime]
+
+
+class LineageRow(Table):
+    """Which session of a lineage is the current one; 0 is the base."""
+
+    __tablename__ = "lineages"
+
+    name: Mapped[str] = mapped_column(Key, primary_key=True)
+    current: Mapped[int]

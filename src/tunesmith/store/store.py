@@ -6,7 +6,8 @@
         store.finish_run(run.id, Status.DONE)
 
 The questions are written down by subject: `runs`, `inputs` (data and plans), `variants` (and their
-training), `answers`, `judgements`, `calls` (of language models), `versions` (of data sets). Every
+training), `answers`, `judgements`, `calls` (of language models), `versions` (of data sets),
+`lineages` (sessions of continual learning). Every
 method is one transaction, may be called from any thread, and raises StoreError, naming the place,
 when the database cannot do it.
 """
@@ -22,12 +23,13 @@ from tunesmith.store.calls import Calls
 from tunesmith.store.database import connect
 from tunesmith.store.inputs import Inputs
 from tunesmith.store.judgements import Judgements
+from tunesmith.store.lineages import Lineages
 from tunesmith.store.runs import Runs
 from tunesmith.store.variants import Variants
 from tunesmith.store.versions import Versions
 
 
-class Store(Runs, Inputs, Variants, Answers, Judgements, Calls, Versions):
+class Store(Runs, Inputs, Variants, Answers, Judgements, Calls, Versions, Lineages):
     """The database of runs."""
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from tunesmith.errors import StoreError
@@ -65,7 +65,8 @@ class Versions(Database):
         return self._read(question)
 
     def data_version(self, said: str) -> DataVersion | None:
-        """The version whose id begins so, or the newest of this name; None where there is none.
+        """The version whose id begins so, or the newest of this name, or NAME@ID with the beginning
+        of its id; None where there is none.
 
         StoreError where several ids begin so.
         """
@@ -73,13 +74,26 @@ class Versions(Database):
         named = [version for version in versions if version.name == said]
         if named:
             return named[0]
-        begun = [version for version in versions if said and version.id.startswith(said.lower())]
+        name, _, digits = said.rpartition("@")
+        begun = [
+            version
+            for version in versions
+            if digits and version.id.startswith(digits.lower()) and name in ("", version.name)
+        ]
         if len(begun) > 1:
             ids = ", ".join(version.id[:SHOWN] for version in begun[:4])
             raise StoreError(
                 f"{len(begun)} data versions begin with {said!r}: {ids}", hint="give more digits"
             )
         return begun[0] if begun else None
+
+    def remove_version(self, version_id: str) -> None:
+        """Forget a version; its files stay, the caller removes them."""
+
+        def change(session: Session) -> None:
+            session.execute(delete(DataVersionRow).where(DataVersionRow.id == version_id))
+
+        self._write(change)
 
 
 def _version(row: DataVersionRow) -> DataVersion:

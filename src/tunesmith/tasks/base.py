@@ -29,6 +29,7 @@ ENTRY_POINTS = "tunesmith.tasks"
 TASKS: Mapping[str, str] = {
     "access_decision": "tunesmith.tasks.access_decision:AccessDecision",
     "dot_graph": "tunesmith.tasks.dot_graph:DotGraph",
+    "linked_answer": "tunesmith.tasks.linked_answer:LinkedAnswer",
     "question_answer": "tunesmith.tasks.question_answer:QuestionAnswer",
     "text": "tunesmith.tasks.text:Text",
 }

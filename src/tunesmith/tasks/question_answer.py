@@ -7,6 +7,8 @@ behind it does no harm, and `accuracy` on the slice kind=closed is the share of 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tunesmith.records import Example, Outcome
 from tunesmith.tasks import wording
 from tunesmith.tasks.base import Parsed
@@ -20,7 +22,14 @@ class QuestionAnswer(Text):
 
     name = "question_answer"
     description = "a short answer to a question, right or wrong, and how like the gold answer"
-    metrics = ("accuracy", "exact", "token_f1", "rouge_l", "bleu", "chrf")
+    metrics: ClassVar[tuple[str, ...]] = (
+        "accuracy",
+        "exact",
+        "token_f1",
+        "rouge_l",
+        "bleu",
+        "chrf",
+    )
     primary = "accuracy"
     max_new_tokens = 256
 

@@ -15,6 +15,7 @@ from tunesmith.tasks import wording
 from tunesmith.tasks.access_decision import AccessDecision
 from tunesmith.tasks.base import UnknownLabel, score_all
 from tunesmith.tasks.dot_graph import DotGraph
+from tunesmith.tasks.links import url_intact
 from tunesmith.tasks.refusal import is_refusal
 
 _MARKS = " \t`*_#>\"'()[]{}.,;:!"
@@ -118,7 +119,7 @@ _ALL = (
     Scorer("bleu", "sentence BLEU against the reference", wording.bleu, binary=False),
     Scorer("chrf", "chrF2 of characters against the reference", wording.chrf, binary=False),
     Scorer("token_f1", "F1 of words against the reference", wording.token_f1, binary=False),
-    Scorer("url_intact", "every link came through whole", wording.url_intact, binary=True),
+    Scorer("url_intact", "every link came through whole", url_intact, binary=True),
     Scorer("refusal", "the response declines", refusal, binary=True, referenced=False),
 )
 SCORERS: Mapping[str, Scorer] = {scorer.name: scorer for scorer in _ALL}

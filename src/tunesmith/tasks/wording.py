@@ -1,4 +1,4 @@
-"""How like two texts are: exact match, ROUGE-L, BLEU, chrF, token F1, and whether links are whole.
+"""How like two texts are: exact match, ROUGE-L, BLEU, chrF and token F1.
 
 ROUGE-L (Lin 2004) is Google's rouge-score; BLEU (Papineni et al. 2002) and chrF (Popović 2015) are
 sacrebleu's sentence scores: the figures are theirs, scaled to [0, 1]. Token F1 is SQuAD's
@@ -15,8 +15,6 @@ from functools import cache
 from typing import Any
 
 _WORD = re.compile(r"\w+|[^\w\s]")
-_URL = re.compile(r"""(?:https?://|www\.)[^\s<>"'`|\\^{}\[\]]+""", re.IGNORECASE)
-_CLOSING = ".,;:!?*_"
 # A number keeps its sign and its point: without them 0.5 and 05, -2 and 2 would be the same.
 _TOKEN = re.compile(r"(?<![\w.])-?\d+(?:[.,]\d+)*|\w+")
 _ARTICLES = frozenset({"a", "an", "the"})
@@ -95,26 +93,6 @@ def tokens(text: str) -> list[str]:
     """Words and numbers in lower case, articles left out."""
     found = _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
     return [word for word in found if word not in _ARTICLES]
-
-
-def url_intact(response: str, reference: str) -> float:
-    """1 if every link of the reference stands in the response letter for letter, else 0.
-
-    A link that was cut, lengthened or "cleaned" is another link. Without a link in the reference
-    there is none to break: 1.
-    """
-    return float(urls(reference) <= urls(response))
-
-
-def urls(text: str) -> set[str]:
-    """The links of a text, without the punctuation and brackets of the sentence around them."""
-    found = set()
-    for match in _URL.finditer(text):
-        url = match.group().rstrip(_CLOSING)
-        while url.endswith(")") and url.count(")") > url.count("("):
-            url = url[:-1].rstrip(_CLOSING)
-        found.add(url)
-    return found
 
 
 def _plain(text: str) -> str:

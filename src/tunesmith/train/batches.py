@@ -9,16 +9,17 @@ whole effective batch, so that the cut cannot change it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tunesmith.models.render import Encoded
-from tunesmith.train.prefixes import SHORTEST, share_prefixes
+from tunesmith.train.prefixes import SHORTEST, Trie, share_prefixes
 
 IGNORED = -100
+Lookup = Callable[[Encoded], Tensor | None]  # (tokens, width) of an example; train/trunk.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,11 @@ class Batch:
     predicting: Tensor  # (answers,) flat positions whose next token is supervised
     targets: Tensor  # (answers,) those next tokens
     tokens: int  # of the examples: a shared one counts in each, padding in none
+    hidden: Tensor | None = None  # (1, tokens, width) what enters the lowest adapted layer, if kept
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        mask = self.attention_mask
+        mask, hidden = self.attention_mask, self.hidden
         return Batch(
             input_ids=self.input_ids.to(device),
             position_ids=self.position_ids.to(device),
@@ -48,6 +50,7 @@ class Batch:
             predicting=self.predicting.to(device),
             targets=self.targets.to(device),
             tokens=self.tokens,
+            hidden=None if hidden is None else hidden.to(device),
         )
 
 
@@ -84,11 +87,13 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
-def pack(examples: Sequence[Encoded], *, shared: bool = True) -> Batch:
+def pack(
+    examples: Sequence[Encoded], *, shared: bool = True, hidden: Lookup | None = None
+) -> Batch:
     """Put examples behind each other in one row; positions restart with each.
 
     With `shared`, what several have in common at their start stands there once; without, each
-    example is a piece of its own.
+    example is a piece of its own. `hidden` knows what was kept of examples.
     """
     longest = max(len(example.ids) for example in examples)
     trie = share_prefixes([e.ids for e in examples], shortest=SHORTEST if shared else longest + 1)
@@ -107,7 +112,21 @@ def pack(examples: Sequence[Encoded], *, shared: bool = True) -> Batch:
         predicting=torch.tensor(predicting, dtype=torch.long),
         targets=torch.tensor(targets, dtype=torch.long),
         tokens=sum(len(example.ids) for example in examples),
+        hidden=None if hidden is None else _kept(examples, trie, hidden),
     )
+
+
+def _kept(examples: Sequence[Encoded], trie: Trie, hidden: Lookup) -> Tensor | None:
+    """What is kept of the tokens of a row; None where an example is not among what is kept."""
+    kept = [hidden(example) for example in examples]
+    row: Tensor | None = None
+    for each, places in zip(kept, trie.places, strict=True):
+        if each is None:
+            return None
+        if row is None:
+            row = each.new_empty(1, sum(len(s) for s in trie.segments), each.shape[1])
+        row[0, list(places)] = each
+    return row
 
 
 def pad(examples: Sequence[Encoded], pad_id: int) -> Batch:
@@ -154,7 +173,8 @@ class BatchBuilder:
 
     `rows` is the recipe's per_device_train_batch_size: a micro-batch never holds more tokens than
     that many of the longest examples would, padded. `shared`: common prefixes stand in it once.
-    `parts`: each is divided into so many, to be computed side by side.
+    `parts`: each is divided into so many, to be computed side by side. `hidden`: what is kept
+    of the layers below the adapters (train/trunk.py).
     """
 
     rows: int
@@ -163,13 +183,15 @@ class BatchBuilder:
     pad_id: int
     shared: bool = True
     parts: int = 1
+    hidden: Lookup | None = None
 
     def micro_batches(self, examples: Sequence[Encoded]) -> Iterator[Batch]:
         """The micro-batches of one effective batch."""
         if self.packed:
             for indices in best_fit([len(e.ids) for e in examples], self.rows * self.longest):
                 for part in balance([len(examples[i].ids) for i in indices], self.parts):
-                    yield pack([examples[indices[i]] for i in part], shared=self.shared)
+                    some = [examples[indices[i]] for i in part]
+                    yield pack(some, shared=self.shared, hidden=self.hidden)
             return
         rows = -(-self.rows // self.parts)
         by_length = sorted(examples, key=lambda e: len(e.ids), reverse=True)

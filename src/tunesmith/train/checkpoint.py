@@ -2,14 +2,15 @@
 
 A checkpoint is a directory `checkpoint-STEP`: adapter and method state as safetensors, the
 optimizer's, scheduler's and random generators' state, and a `checksums.json` written last. It is
-written beside and renamed into place. The newest one whose checksums hold is resumed; a damaged
-one is passed over and said so.
+written beside, flushed to the disk, and renamed into place. The newest one whose checksums hold is
+resumed; one that is damaged, or of another format, is passed over and said so.
 """
 
 from __future__ import annotations
 
-import hashlib
+import importlib.metadata
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -24,9 +25,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tunesmith.errors import StoreError
+from tunesmith.errors import StoreError, first_line
+from tunesmith.store.artefacts import hash_file
+from tunesmith.store.whole import whole_folder
 
 PREFIX = "checkpoint-"
+FORMAT = 2  # of what a checkpoint holds; raise it whenever that changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Checkpoint:
     optimizer: Mapping[str, Any]
     scheduler: Mapping[str, Any]
     rng: Mapping[str, Any]
-    progress: Mapping[str, float]
+    progress: Mapping[str, Any]  # train.progress.Progress, as plain values
 
 
 def random_state() -> dict[str, Any]:
@@ -65,22 +69,28 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def save(directory: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
-    """Write `checkpoint-STEP` into `directory`, whole or not at all; keep the `keep` newest.
+@contextmanager
+def same_random_state() -> Iterator[None]:
+    """Whatever the block draws, the random generators go on behind it as if it had not been."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(state)
 
-    Raises StoreError where it cannot be written; the checkpoints before it are untouched then.
+
+def save(directory: Path, checkpoint: Checkpoint, *, keep: int, best: int | None = None) -> Path:
+    """Write `checkpoint-STEP` into `directory`, whole or not at all.
+
+    Of all checkpoints the `keep` newest stay, `best` (a step) always among them, as transformers
+    does it. Raises StoreError where it cannot be written; those before it are untouched then.
     """
     final = directory / f"{PREFIX}{checkpoint.step}"
-    partial = directory / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with writing(final):
-            _write(partial, checkpoint)
-            shutil.rmtree(final, ignore_errors=True)
-            partial.rename(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    for old in _checkpoints(directory)[keep:]:
+    with writing(final), whole_folder(final) as partial:
+        _write(partial, checkpoint)
+    always = {checkpoint.step, best} - {None}
+    ranked = sorted(_checkpoints(directory), key=lambda path: _step(path) not in always)
+    for old in ranked[max(keep, len(always)) :]:
         shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -92,7 +102,7 @@ def writing(what: Path) -> Iterator[None]:
         yield
     # safetensors and torch wrap the system's error in classes of their own.
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise StoreError(
             f"cannot write {what}: {reason}",
             hint="free some space, or name a writable --home; what was written before is kept",
@@ -100,7 +110,6 @@ def writing(what: Path) -> Iterator[None]:
 
 
 def _write(partial: Path, checkpoint: Checkpoint) -> None:
-    partial.mkdir(parents=True)
     save_file(dict(checkpoint.adapter), partial / "adapter.safetensors")
     save_file(dict(checkpoint.method), partial / "method.safetensors")
     torch.save(
@@ -113,44 +122,83 @@ def _write(partial: Path, checkpoint: Checkpoint) -> None:
         },
         partial / "state.pt",
     )
-    sums = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-    (partial / "checksums.json").write_text(json.dumps(sums, indent=1), "utf-8")
+    files = sorted(partial.iterdir())
+    facts = {
+        "format": FORMAT,
+        "versions": _versions(),
+        "files": {p.name: hash_file(p) for p in files},
+    }
+    (partial / "checksums.json").write_text(json.dumps(facts, indent=1), "utf-8")
+    for path in (*files, partial / "checksums.json"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def newest(directory: Path, say: Callable[[str], None]) -> Checkpoint | None:
-    """The newest whole checkpoint, or None; each damaged one that is passed over is said."""
+    """The newest usable checkpoint, or None; each that is passed over is said, and why.
+
+    What a kill left half-written is removed: whoever resumes is alone in `directory`.
+    """
+    for left in directory.glob(f".{PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
     for path in _checkpoints(directory):
-        if not _whole(path):
-            say(f"{path.name} is damaged (its checksums do not hold); trying the one before it")
-            continue
-        # The state holds tensors and plain values alone: nothing in it can run code.
-        state = torch.load(path / "state.pt", weights_only=True)
-        return Checkpoint(
-            step=int(state["step"]),
-            adapter=load_file(path / "adapter.safetensors"),
-            method=load_file(path / "method.safetensors"),
-            optimizer=state["optimizer"],
-            scheduler=state["scheduler"],
-            rng=state["rng"],
-            progress=state["progress"],
-        )
+        found = read(path, say)
+        if found is not None:
+            return found
     return None
+
+
+def read(path: Path, say: Callable[[str], None]) -> Checkpoint | None:
+    """The checkpoint in a folder; None, with a line why, where it is damaged or of another format.
+
+    One written by another version of torch or PEFT is used, and said: what follows is then not
+    promised to be equal to the bit.
+    """
+    try:
+        facts: dict[str, Any] = json.loads((path / "checksums.json").read_text("utf-8"))
+        written, sums = facts.get("format", 1), facts.get("files", {})
+        if written != FORMAT:
+            say(f"{path.name} is of format {written}, and {FORMAT} is read here; it is passed over")
+            return None
+        if not sums or any(hash_file(path / name) != sum_ for name, sum_ in sums.items()):
+            raise ValueError
+    except (OSError, ValueError, AttributeError):
+        say(f"{path.name} is damaged (its checksums do not hold); it is passed over")
+        return None
+    for name, version in facts["versions"].items():
+        if _versions().get(name) != version:
+            say(
+                f"{path.name} was written with {name} {version}, here is {_versions().get(name)}: "
+                "the run goes on, but is not promised to end equal to the bit"
+            )
+    # The state holds tensors and plain values alone: nothing in it can run code.
+    state = torch.load(path / "state.pt", weights_only=True)
+    return Checkpoint(
+        step=int(state["step"]),
+        adapter=load_file(path / "adapter.safetensors"),
+        method=load_file(path / "method.safetensors"),
+        optimizer=state["optimizer"],
+        scheduler=state["scheduler"],
+        rng=state["rng"],
+        progress=state["progress"],
+    )
+
+
+def kept(directory: Path) -> list[int]:
+    """Steps of the checkpoints in a folder, the newest first."""
+    return [_step(path) for path in _checkpoints(directory)]
+
+
+def _versions() -> dict[str, str]:
+    """The libraries whose state a checkpoint holds."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "peft")}
 
 
 def _checkpoints(directory: Path) -> list[Path]:
     """Checkpoint directories, newest first."""
     found = [p for p in directory.glob(f"{PREFIX}*") if p.name[len(PREFIX) :].isdigit()]
-    return sorted(found, key=lambda p: -int(p.name[len(PREFIX) :]))
+    return sorted(found, key=_step, reverse=True)
 
 
-def _whole(path: Path) -> bool:
-    try:
-        sums: dict[str, str] = json.loads((path / "checksums.json").read_text("utf-8"))
-        return bool(sums) and all(_sha256(path / name) == sum_ for name, sum_ in sums.items())
-    except (OSError, ValueError, AttributeError):
-        return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _step(path: Path) -> int:
+    return int(path.name[len(PREFIX) :])

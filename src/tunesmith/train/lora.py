@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from tunesmith.config import ModelSettings, TrainingSettings
+from tunesmith.config import TrainingSettings
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.models.adapters import TRAINED, activate, earlier_adapters, peft_unwarned
-from tunesmith.models.load import load_config, skeleton
 
 
 class Lora:
@@ -41,8 +39,8 @@ class Lora:
             lora_alpha=alpha,
             lora_dropout=settings.lora_dropout,
             use_rslora=settings.use_rslora,
-            target_modules=targets if isinstance(targets, str) else list(targets),
             bias="none",
+            **self.where(model, settings),
         )
         try:
             with peft_unwarned():
@@ -54,6 +52,16 @@ class Lora:
                 f"no adapter can be put on this model: {error}",
                 hint='check training.target_modules; "all-linear" fits every model',
             ) from error
+
+    def where(self, model: Any, settings: TrainingSettings) -> dict[str, Any]:
+        """Which modules get an adapter, as LoraConfig has it."""
+        if settings.layers_to_transform is not None:
+            raise ConfigError(
+                "training.layers_to_transform: lora adapts every layer",
+                hint="name the method upper_lora, so that a comparison tells the two apart",
+            )
+        targets = settings.target_modules
+        return {"target_modules": targets if isinstance(targets, str) else list(targets)}
 
     def precondition(self, step: int) -> None:
         """Plain gradients."""
@@ -85,12 +93,6 @@ def _beside(
         model.add_adapter(TRAINED, config)
     activate(model, [*earlier, TRAINED], train=True)
     return model
-
-
-def check_attachable(base: ModelSettings, settings: TrainingSettings) -> None:
-    """Raise what `attach` would, by the base's configuration alone: no weights are read."""
-    with torch.device("meta"):
-        Lora().attach(skeleton(load_config(base)), settings)
 
 
 def _check_targets(model: Any, targets: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tunesmith.train.batches import Batch
+from tunesmith.train.trunk import entering
 
 
 def answer_nll(model: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
@@ -29,7 +30,8 @@ def answer_nll(model: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Ten
     if batch.attention_mask is None:
         arguments["segments"], arguments["parents"] = batch.segments, batch.parents
         arguments["logits_to_keep"] = batch.predicting
-        logits = model(**arguments).logits[0]  # (answers, vocabulary)
+        with entering(batch.hidden):
+            logits = model(**arguments).logits[0]  # (answers, vocabulary)
     else:
         arguments["attention_mask"] = batch.attention_mask
         logits = model(**arguments).logits.flatten(0, 1)[batch.predicting]

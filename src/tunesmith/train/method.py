@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from tunesmith.config import TrainingSettings
+from tunesmith.config import ModelSettings, TrainingSettings
 from tunesmith.errors import ConfigError
 
 
@@ -41,11 +41,26 @@ class Method(Protocol):
         ...
 
 
-def get_method(name: str) -> Method:
-    """The method of that name; `qlora` is `lora` on a base that was loaded in 4 bits."""
-    from tunesmith.train.lora import Lora
+def check_attachable(name: str, base: ModelSettings, settings: TrainingSettings) -> None:
+    """Raise what `attach` would, by the base's configuration alone: no weights are read."""
+    import torch
 
-    methods: dict[str, Callable[[], Method]] = {"lora": Lora, "qlora": Lora}
+    from tunesmith.models.load import load_config, skeleton
+
+    with torch.device("meta"):
+        get_method(name).attach(skeleton(load_config(base)), settings)
+
+
+def get_method(name: str) -> Method:
+    """The method of that name; `qlora` is `lora` on a base in 4 bits."""
+    from tunesmith.train.lora import Lora
+    from tunesmith.train.upper import UpperLora
+
+    methods: dict[str, Callable[[], Method]] = {
+        "lora": Lora,
+        "qlora": Lora,
+        "upper_lora": UpperLora,
+    }
     if name not in methods:
         raise ConfigError(
             f"unknown method {name!r}", hint=f"the methods are {', '.join(sorted(methods))}"

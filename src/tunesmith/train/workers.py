@@ -47,7 +47,10 @@ def workers(count: int) -> Iterator[Map]:
         return
     # OpenMP's number of threads belongs to the thread that sets it: the main thread keeps its own.
     share = max(1, cores() // count)
-    with ThreadPoolExecutor(
+    pool = ThreadPoolExecutor(
         count, "micro-batch", initializer=lambda: torch.set_num_threads(share)
-    ) as pool:
+    )
+    try:
         yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)  # what nobody waits for any more is not begun

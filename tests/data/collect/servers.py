@@ -46,14 +46,12 @@ class Answer:
     sent: int | None = None
 
 
-class Server:
-    def __init__(self, answer: Callable[[Asked], Answer]) -> None:
-        self.asked: list[Asked] = []
-        self.faults: deque[Answer | None] = deque()
-        self.delay = 0.0
-        self.answer = answer
-        handler = type("Handler", (_Handler,), {"owner": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+class Local:
+    """A server on this machine, as long as its block lasts; `known` is what its handler knows."""
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler], known: Mapping[str, object]) -> None:
+        named = type("Handler", (handler,), dict(known))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), named)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -68,6 +66,15 @@ class Server:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class Server(Local):
+    def __init__(self, answer: Callable[[Asked], Answer]) -> None:
+        self.asked: list[Asked] = []
+        self.faults: deque[Answer | None] = deque()
+        self.delay = 0.0
+        self.answer = answer
+        super().__init__(_Handler, {"owner": self})
 
     @property
     def paths(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,16 @@ def test_every_page_with_its_metadata(tmp_path: Path) -> None:
     sent = papers(5, title="On\n  $p$-values &amp; more", summary="We show\nthat $x < y$.")
     with Arxiv(sent) as server:
         found, documents = gather(server, tmp_path)
-    assert [d.id for d in documents] == [f"arxiv:{p.name}" for p in sent]
+    assert [d.id for d in documents] == [f"arxiv:{p.name.removesuffix('v1')}" for p in sent]
     assert [a.query["start"] for a in server.asked] == ["0", "2", "4"]
     asked = server.asked[0].query
     assert (asked["search_query"], asked["sortBy"], asked["sortOrder"]) == (
         "(cat:stat.ME)",
         "submittedDate",
-        "ascending",
+        "descending",
     )
     one = documents[0]
+    assert one.meta["version"] == "1"
     assert one.text == "We show that $x < y$."
     assert one.url == "https://arxiv.org/abs/2401.00000v1"
     assert (one.licence, one.author) == ("CC0-1.0", "Ada Author, Ben Author")
@@ -157,3 +159,41 @@ def test_a_limit_and_nothing_found(tmp_path: Path) -> None:
     with Arxiv([]) as server:
         found, documents = gather(server, tmp_path / "b")
     assert (documents, found.done) == ([], True)
+
+
+def test_pages_are_asked_for_once_a_day_and_a_new_version_replaces_the_old(tmp_path: Path) -> None:
+    with Arxiv(papers(5)) as server:
+        cache = tmp_path / "http.sqlite"
+        values = {"base_url": server.url, "categories": "stat.ME", "page_size": 2, "interval_s": 0}
+        settings = ArxivSettings(**values, backoff_s=0.01, attempts=2)
+        collect(settings, tmp_path / "one", cache=cache)
+        two = collect(settings, tmp_path / "two", cache=cache)
+        assert (two.documents, len(server.asked)) == (5, 3)
+        later = Paper("2401.00003v2", summary="Corrected.")
+        server.papers = [Paper("2402.00001v1"), *server.papers[:3], later, *server.papers[4:]]
+        found = collect(settings, tmp_path / "two", cache=cache, refresh=True)
+        assert len(server.asked) == 6
+    assert (found.documents, found.new, found.changed, found.repeated) == (6, 1, 1, 4)
+    by_id = {d.id: d for d in read_documents(found.file)}
+    assert len(by_id) == 6
+    assert by_id["arxiv:2401.00003"].text == "Corrected."
+    assert by_id["arxiv:2401.00003"].meta["version"] == "2"
+
+
+def test_a_pdf_that_is_cut_is_asked_for_again(tmp_path: Path) -> None:
+    body = gzip.compress(pdf(WORDS))
+    with Arxiv(papers(1, pdf=pdf(WORDS))) as server:
+        cut = Answer(body[:-20], headers={"Content-Encoding": "gzip", "ETag": '"x"'})
+        server.faults.extend([None, cut])
+        _, documents = gather(server, tmp_path, pdf=True)
+    assert server.paths == ["/api/query", *["/pdf/2401.00000v1"] * 2]
+    assert WORDS in documents[0].text
+
+
+def test_a_dead_host_says_what_is_saved(tmp_path: Path) -> None:
+    with Arxiv(papers(4)) as server:
+        gather(server, tmp_path, limit=2)
+    with pytest.raises(CollectError, match="cannot be reached") as caught:
+        gather(server, tmp_path)
+    assert "2 documents are saved" in caught.value.message
+    assert "The same command goes on from there" in caught.value.hint

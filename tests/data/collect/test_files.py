@@ -139,3 +139,48 @@ def test_nothing_is_lost_and_nothing_is_too_long(
     found = passages(text, longest=longest, shortest=shortest)
     assert all(0 < len(p.text) <= longest for p in found)
     assert re.sub(r"\s", "", "".join(p.text for p in found)) == re.sub(r"\s", "", text)
+
+
+def test_files_that_change_come_and_go_are_noticed(docs: Path) -> None:
+    for name in "abc":
+        (docs / f"{name}.md").write_text(f"words of {name}")
+    (docs / "b.md").write_text(f"# One\n{LONG}\n# Two\n{LONG}")
+    first, _ = gather(docs)
+    assert (first.documents, first.done) == (4, True)
+    (docs / "b.md").write_text("said shorter")
+    (docs / "c.md").unlink()
+    (docs / "0.md").write_text("new")
+    (docs / "e.md").write_bytes(b"\xff")
+    found, documents = gather(docs)
+    assert (found.new, found.changed, found.removed) == (1, 1, 2)
+    assert {d.id: d.text for d in documents} == {
+        "file:docs/a.md#1": "words of a",
+        "file:docs/b.md#1": "said shorter",
+        "file:docs/0.md#1": "new",
+    }
+    assert found.skipped == {"docs/e.md: not UTF-8 (byte 0)": 1}
+    (docs / "e.md").write_text("mended")
+    found, documents = gather(docs)
+    assert (found.new, found.changed, found.removed, found.skipped) == (1, 0, 0, {})
+    found, _ = gather(docs)
+    assert (found.documents, found.new, found.changed, found.repeated) == (4, 0, 0, 0)
+
+
+def test_a_file_that_is_added_before_where_it_stopped_is_not_missed(docs: Path) -> None:
+    for name in "bcd":
+        (docs / f"{name}.md").write_text(f"words of {name}")
+    assert not gather(docs, limit=2)[0].done
+    (docs / "a.md").write_text("late")
+    found, documents = gather(docs)
+    assert sorted(d.text for d in documents) == ["late", "words of b", "words of c", "words of d"]
+    assert (found.documents, found.done) == (4, True)
+
+
+def test_a_change_is_taken_in_whatever_the_limit(docs: Path) -> None:
+    for name in "abc":
+        (docs / f"{name}.md").write_text(f"words of {name}")
+    gather(docs, limit=2)
+    (docs / "b.md").write_text("said better")
+    found, documents = gather(docs, limit=2)
+    assert {d.text for d in documents} == {"words of a", "said better"}
+    assert (found.new, found.changed) == (0, 1)

@@ -33,10 +33,10 @@ def file(tmp_path: Path) -> Path:
 
 
 def gather(
-    path: Path, folder: Path, *, limit: int | None = None, **other: Any
+    path: Path, folder: Path, *, limit: int | None = None, refresh: bool = False, **other: Any
 ) -> tuple[Collected, list[Document]]:
     values = {"path": str(path), "fields": FIELDS, "licence": "CC0-1.0", "batch": 2}
-    found = collect(HubSettings(**(values | other)), folder, limit=limit)
+    found = collect(HubSettings(**(values | other)), folder, limit=limit, refresh=refresh)
     return found, list(read_documents(found.file))
 
 
@@ -57,8 +57,19 @@ def test_it_goes_on_at_its_row_and_only_in_the_same_file(file: Path, tmp_path: P
     found, documents = gather(file, tmp_path / "c", limit=1)
     assert (len(documents), found.done) == (1, False)
     file.write_text(file.read_text() + json.dumps(ROWS[0]) + "\n")
-    with pytest.raises(CollectError, match="has changed since the collection began"):
+    with pytest.raises(CollectError, match="has changed since the collection began") as caught:
         gather(file, tmp_path / "c")
+    assert "--refresh" in caught.value.hint
+    found, _ = gather(file, tmp_path / "c", refresh=True)
+    assert found.done
+
+
+def test_a_refresh_leaves_no_row_that_is_gone(file: Path, tmp_path: Path) -> None:
+    gather(file, tmp_path / "c")
+    file.write_text(json.dumps(ROWS[2]) + "\n")
+    found, documents = gather(file, tmp_path / "c", refresh=True)
+    assert [d.text for d in documents] == ["How?"]
+    assert found.removed == 1
 
 
 def test_a_column_that_is_not_there_is_named(file: Path, tmp_path: Path) -> None:

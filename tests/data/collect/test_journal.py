@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tunesmith.config.collect import FilesSettings
+from tunesmith.config.collect import ArxivSettings, FilesSettings
 from tunesmith.data.collect.document import KEYS, Document, from_json, to_json
 from tunesmith.data.collect.journal import drive, key_of, read_documents
 from tunesmith.data.collect.page import Cursor, Page
 from tunesmith.errors import CollectError, DataError, Interrupted
 
-SETTINGS = FilesSettings(paths=("docs",))
+SETTINGS = ArxivSettings(terms=("docs",))
+FILES = FilesSettings(paths=("docs",))
 
 
 def doc(number: int) -> Document:
@@ -127,7 +128,7 @@ def test_the_same_document_twice_on_a_page(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
-    drive(tmp_path, SETTINGS, Source())
+    drive(tmp_path, FILES, Source())
     other = FilesSettings(paths=("docs", "more"), longest=900)
     with pytest.raises(CollectError) as caught:
         drive(tmp_path, other, Source())
@@ -135,8 +136,8 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     said = f'paths was ["{docs}"], now ["{docs}", "{more}"]; longest was 4000, now 900'
     assert said in str(caught.value)
     assert "--out" in caught.value.hint
-    assert key_of(other) != key_of(SETTINGS)
-    assert key_of(FilesSettings(paths=("docs",))) == key_of(SETTINGS)
+    assert key_of(other) != key_of(FILES)
+    assert key_of(FilesSettings(paths=("docs",))) == key_of(FILES)
 
 
 def test_a_folder_that_is_no_collection_is_refused(tmp_path: Path) -> None:
@@ -170,3 +171,16 @@ def test_the_same_words_in_another_folder_are_another_collection(
         monkeypatch.chdir(tmp_path / name)
         keys.add(key_of(FilesSettings(paths=("docs",))))
     assert len(keys) == 2
+
+
+def test_killed_while_changes_wait_to_be_worked_in(tmp_path: Path) -> None:
+    drive(tmp_path, SETTINGS, Source())
+    better = from_json(to_json(doc(3)).replace("text 3", "better"))
+    (tmp_path / "changes.jsonl").write_text(
+        f"{to_json(better)}\n{json.dumps({'gone': 't:4'})}\n{to_json(doc(5))[:9]}"
+    )
+    assert ids(tmp_path) == WHOLE  # whoever reads meanwhile sees each once
+    found = drive(tmp_path, SETTINGS, Source())
+    assert ids(tmp_path) == [name for name in WHOLE if name != "t:4"]
+    assert [d.text for d in read_documents(found.file)][3] == "better"
+    assert not (tmp_path / "changes.jsonl").exists()

@@ -85,7 +85,7 @@ def test_arxiv_killed_twice(tmp_path: Path) -> None:
     papers = [Paper(f"2401.{n:05}v1") for n in range(40)]
     with Arxiv(papers) as server:
         sets = (f"base_url={server.url}", "page_size=4", "terms=test")
-        whole = [f"arxiv:{p.name}" for p in papers]
+        whole = [f"arxiv:{p.name.removesuffix('v1')}" for p in papers]
         killed_and_resumed(server, "arxiv", tmp_path / "c", sets, whole, 4)
         starts = Counter(a.query["start"] for a in server.asked)
     assert set(starts) == {str(n) for n in range(0, 40, 4)}
@@ -104,6 +104,7 @@ def test_stopped_by_the_user_it_says_that_it_goes_on(tmp_path: Path) -> None:
             stderr=subprocess.PIPE,
         )
         while lines(tmp_path / "c") < 4:
+            assert process.poll() is None, "it ended before it could be stopped"
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)

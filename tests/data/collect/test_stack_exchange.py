@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -192,6 +193,10 @@ def test_a_long_throttle_is_said(tmp_path: Path) -> None:
         assert "left alone for 22.8 h" in caught.value.message
         assert "4 documents are saved" in caught.value.message
         assert len(server.asked) == 3
+        with pytest.raises(CollectError, match=r"left alone for 22\.8 h"):  # the next sitting knows
+            gather(server, tmp_path)
+        assert len(server.asked) == 3
+        shutil.rmtree(tmp_path / ".http.hosts")  # as if the time were over
         found, _ = gather(server, tmp_path)
     assert found.documents == 10
 
@@ -214,8 +219,8 @@ def test_a_key_is_used_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.M
     with StackExchange(many(3)) as server:
         gather(server, tmp_path, key_env="MY_KEY")
         assert {a.query["key"] for a in server.asked} == {"right"}
-        for file in tmp_path.iterdir():
-            assert b"right" not in file.read_bytes()
+        for file in tmp_path.rglob("*"):
+            assert file.is_dir() or b"right" not in file.read_bytes()
         monkeypatch.setenv("MY_KEY", "wrong-one")
         with pytest.raises(CollectError) as caught:
             gather(server, tmp_path / "w", key_env="MY_KEY")
@@ -249,8 +254,13 @@ CHANGED = {
 def test_a_change_of_the_schema_is_named(tmp_path: Path, changed: Answer) -> None:
     with StackExchange(many(3)) as server:
         server.faults.append(changed)
-        with pytest.raises(CollectError, match=r"not the API 2\.3 that this version knows"):
+        with pytest.raises(
+            CollectError, match=r"not the API 2\.3 that this version knows"
+        ) as caught:
             gather(server, tmp_path)
+        assert "Nothing was saved yet" in caught.value.message
+        found, _ = gather(server, tmp_path)  # what nobody knows is not kept for a day
+    assert found.documents == 2
 
 
 @pytest.mark.parametrize(
@@ -287,3 +297,34 @@ def test_nothing_found_is_no_error(tmp_path: Path) -> None:
         found, _ = gather(server, tmp_path)
     assert (found.documents, found.done) == (0, True)
     assert json.loads((tmp_path / "state.json").read_text())["done"] is True
+
+
+def test_a_limit_gives_every_tag_its_share(tmp_path: Path) -> None:
+    questions = [
+        question(n, answers=[answer(10_000 + n)], tags=["abc"[n // 300]]) for n in range(900)
+    ]
+    three = {"tags": ["a", "b", "c"], "page_size": 100, "limit": 250}
+    with StackExchange(questions, quota=1000) as server:
+        _, documents = gather(server, tmp_path, **three)
+        assert Counter(d.meta["tags"] for d in documents.values()) == {"a": 84, "b": 83, "c": 83}
+        assert len(server.asked) == 6
+        _, documents = gather(server, tmp_path, **(three | {"limit": 10_000}))
+    assert Counter(d.meta["tags"] for d in documents.values()) == {"a": 300, "b": 300, "c": 300}
+    listed = Counter(a.query["tagged"] for a in server.asked if a.path == "/2.3/questions")
+    # A fourth page says that there is no more only where the third was not the last.
+    assert listed == {"a": 3, "b": 3, "c": 3}
+
+
+def test_a_tag_that_ends_early_is_not_asked_again(tmp_path: Path) -> None:
+    sizes = {"a": 1, "b": 9, "c": 5}
+    questions = [
+        question(10 * i + n, answers=[answer(1000 + 10 * i + n)], tags=[tag])
+        for i, (tag, size) in enumerate(sizes.items())
+        for n in range(size)
+    ]
+    with StackExchange(questions) as server:
+        found, documents = gather(server, tmp_path, tags=list(sizes))
+        state = json.loads((tmp_path / "state.json").read_text())
+    assert (len(documents), found.done, state["cursor"]) == (15, True, None)
+    listed = Counter(a.query["tagged"] for a in server.asked if a.path == "/2.3/questions")
+    assert listed == {"a": 1, "b": 3, "c": 2}

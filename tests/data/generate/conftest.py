@@ -49,6 +49,7 @@ def runner_for(store: Store) -> Iterator[Callable[..., Runner]]:
             budget=budget,
             spent=before.spent_usd,
             unsure=before.unsure_usd,
+            overlong=before.overlong,
         )
         asked = endpoint or open_endpoint(settings)
         opened.append(asked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from contextlib import closing
 from typing import Any
@@ -17,6 +18,7 @@ from tunesmith.data.generate.endpoint import (
     Request,
     Stop,
     Unanswered,
+    Unreadable,
     call_key,
     native_schema,
 )
@@ -113,13 +115,21 @@ def test_a_wrong_key_is_told_by_its_variable_and_never_shown(
     assert "sk-" not in error.message + error.hint
 
 
-def test_a_missing_key_is_told_before_any_call(monkeypatch: pytest.MonkeyPatch) -> None:
+@BOTH
+def test_a_missing_key_is_told_before_anything_is_sent(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("TEST_KEY")
-    with pytest.raises(ConfigError, match="TEST_KEY is not set") as caught:
-        open_endpoint(settings_for("http://127.0.0.1:9/v1"))
-    assert "endpoint.key_env" in caught.value.hint
-    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
-        open_endpoint(settings_for("x", base_url=None, key_env=None))
+    with SERVERS[kind](lambda body, number: Say("{}")) as server:
+        endpoint = open_endpoint(settings_for(server.url, kind=kind))
+        with pytest.raises(ConfigError, match="TEST_KEY is not set") as caught:
+            endpoint.complete(ASKED)
+        assert "endpoint.key_env" in caught.value.hint
+        endpoint.close()
+        makers = settings_for("x", kind=kind, base_url=None, key_env=None)
+        with pytest.raises(ConfigError, match=f"{kind.upper()}_API_KEY is not set"):
+            complete(makers)
+        assert not server.calls
 
 
 def test_the_makers_key_is_not_sent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +142,10 @@ def test_the_makers_key_is_not_sent_elsewhere(monkeypatch: pytest.MonkeyPatch) -
 @BOTH
 @pytest.mark.parametrize(
     ("status", "throttled", "unsure"),
-    [(429, True, False), (500, False, False), (503, True, False), (504, False, True)],
+    [
+        *((429, True, False), (503, True, False)),
+        *((500, False, True), (502, False, True), (504, False, True)),
+    ],
 )
 def test_what_may_be_tried_again(kind: str, status: int, throttled: bool, unsure: bool) -> None:
     error = refusal(kind, Say(status=status, headers=(("retry-after", "7"),)))
@@ -219,6 +232,24 @@ def test_what_is_no_such_api_is_told(kind: str, raw: bytes) -> None:
     assert "base_url" in error.hint
 
 
+def test_an_answer_that_cannot_be_read_says_what_it_costs_where_it_does() -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+    for choices in ([], None, {}, [{"index": 0}], [{"message": {"content": [1]}}]):
+        empty = json.dumps({"choices": choices, "usage": usage}).encode()
+        error = refusal("openai", Say(raw=empty))
+        assert isinstance(error, Unreadable)
+        assert error.usage == (1000, 500)
+    counted = {"input_tokens": 1000, "cache_read_input_tokens": 24, "output_tokens": 500}
+    nothing = json.dumps({"type": "message", "content": None, "usage": counted}).encode()
+    error = refusal("anthropic", Say(raw=nothing))
+    assert isinstance(error, Unreadable)
+    assert error.usage == (1024, 500)
+    for raw in (b'{"choices": [', b'{"choices": [], "usage": {"prompt_tokens": "many"}}'):
+        error = refusal("openai", Say(raw=raw))
+        assert isinstance(error, Unreadable)
+        assert error.usage is None
+
+
 @BOTH
 def test_a_web_page_in_place_of_an_answer_is_told(kind: str) -> None:
     page = Say(raw=b"<html>Welcome</html>", headers=(("content-type", "text/html"),))
@@ -256,3 +287,23 @@ def test_a_call_is_known_by_its_content() -> None:
         call_key(a, Request(ASKED.messages[1:], 77, ASKED.schema, 0.5, "low")),
     ]
     assert len({call_key(a, ASKED), *others}) == len(others) + 1
+
+
+def test_who_answers_a_call_is_part_of_it() -> None:
+    """Under one model name another server, another form of asking, or other weights may answer."""
+
+    def reply(request: Request) -> Completion:
+        raise AssertionError
+
+    endpoints = [
+        open_endpoint(settings_for("http://a:1/v1", model="default")),
+        open_endpoint(settings_for("http://b:2/v1", model="default")),
+        open_endpoint(settings_for("http://a:1/v2", model="default")),
+        open_endpoint(settings_for("http://a:1/v1", model="default", structured="none")),
+        open_endpoint(settings_for("http://a:1/v1", model="default", kind="anthropic")),
+        Local("default", reply, "weights of Monday"),
+        Local("default", reply, "weights of Tuesday"),
+    ]
+    assert len({call_key(endpoint, ASKED) for endpoint in endpoints}) == len(endpoints)
+    same = open_endpoint(settings_for("http://a:1/v1/", model="default", timeout=9.0))
+    assert call_key(same, ASKED) == call_key(endpoints[0], ASKED)

@@ -14,7 +14,7 @@ from data.generate.cases import document, settings_for
 from data.generate.servers import Say, anthropic_server, good_pairs, openai_server, prompt_of
 from tunesmith.config.generate import ParaphraseSettings, QuestionsSettings
 from tunesmith.data.collect.document import Document, to_json
-from tunesmith.data.generate.job import Product, documents_of, produce, write_product
+from tunesmith.data.generate.job import Product, documents_of, drawn, produce, write_product
 from tunesmith.data.generate.runner import Progress, Runner
 from tunesmith.errors import DataError, EndpointError
 
@@ -120,6 +120,74 @@ def test_a_dead_endpoint_leaves_what_was_made(runner_for: Make) -> None:
     assert isinstance(product.stopped, EndpointError)
     assert "answered 500, in 2 attempts" in product.stopped.message
     assert (product.done, len(product.rows)) == (4, 8)
+
+
+def test_after_a_stop_what_the_store_knows_is_taken(runner_for: Make) -> None:
+    def script(body: dict[str, Any], number: int) -> Say:
+        return Say(status=500) if "stats:0\n" in prompt_of(body) else good_pairs(body)
+
+    with openai_server(script) as server:
+        asked = settings(server.url, endpoint={"retries": 0, "concurrency": 1})
+        first = produce(DOCUMENTS, asked, runner_for(asked.endpoint))
+        assert (first.complete, len(first.rows)) == (True, 18)
+        spent = runner_for(asked.endpoint).ledger.spending().spent
+        second = produce(DOCUMENTS, asked, runner_for(asked.endpoint, budget=spent))
+    assert not second.complete
+    assert second.rows == first.rows
+
+
+def test_so_many_rows_and_no_more_documents_than_they_take(runner_for: Make) -> None:
+    """Documents are drawn over the whole, two that give nothing are made up for by others."""
+    documents = [document(i) for i in range(60)]
+
+    def script(body: dict[str, Any], number: int) -> Say:
+        return Say("no", stop="refused") if number in (1, 3) else good_pairs(body)
+
+    with openai_server(script) as server:
+        asked = settings(server.url, rows=19, endpoint={"concurrency": 1})
+        said: list[tuple[Progress, int]] = []
+        product = produce(
+            documents, asked, runner_for(asked.endpoint), lambda p, n: said.append((p, n))
+        )
+        assert len(server.calls) == 10 + 2
+        assert product.complete
+        assert (len(product.rows), product.asked, product.documents) == (20, 19, 12)
+        assert (said[-1][0].done, said[-1][0].total, said[-1][1]) == (12, 12, 20)
+        again = produce(documents, asked, runner_for(asked.endpoint))
+        assert again == product
+        assert len(server.calls) == 12
+        other = settings(server.url, rows=19, seed=1)
+        assert produce(documents, other, runner_for(asked.endpoint)).rows != product.rows
+        all_of_them = settings(server.url, rows=500)
+        whole = produce(documents, all_of_them, runner_for(asked.endpoint))
+        assert (whole.complete, whole.documents, whole.asked) == (True, 60, 500)
+    numbers = [int(row["citation"]["source"].rpartition(":")[2]) for row in product.rows]
+    assert max(numbers) > 30  # not the first ones
+    assert set(product.types().values()) <= set(range(1, 8))
+
+
+def test_the_draw_is_that_of_the_ids(runner_for: Make) -> None:
+    few, many = [document(i) for i in range(20)], [document(i) for i in range(40)]
+    assert [d for d in drawn(many, 7) if d in few] == drawn(few[::-1], 7) != drawn(few, 8)
+
+
+SECRET = "ghp_" + "A1b2" * 9
+
+
+def test_secrets_in_what_was_dropped_are_hidden(runner_for: Make) -> None:
+    def script(body: dict[str, Any], number: int) -> Say:
+        quote = f"in truth the token that he used there was {SECRET} and nothing else but that"
+        value = json.loads(good_pairs(body).text)
+        value["pairs"][0]["citation"]["quote"] = quote
+        value["pairs"][1]["citation"]["source"] = SECRET
+        return Say(json.dumps(value))
+
+    with openai_server(script) as server:
+        asked = settings(server.url)
+        product = produce(DOCUMENTS[:1], asked, runner_for(asked.endpoint))
+    [dropped] = product.dropped
+    assert "[" in str(dropped["reasons"])
+    assert SECRET[:10] not in str(dropped)
 
 
 def test_progress_counts_rows(runner_for: Make) -> None:

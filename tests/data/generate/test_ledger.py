@@ -31,6 +31,11 @@ from tunesmith.records import Message
 ASKED = Request((Message("user", "x" * 936),), max_tokens=100)
 
 
+def worth(usd: float) -> Request:
+    """A request that costs so much at worst, at a dollar for a million tokens of either side."""
+    return Request((), max_tokens=round(usd * 1e6) - most_tokens(Request((), 0)))
+
+
 def named(model: str, **changes: object) -> EndpointSettings:
     return settings_for("unused", model=model, price=None, **changes)
 
@@ -120,14 +125,14 @@ def test_a_call_that_might_pass_the_budget_is_not_made() -> None:
     ledger = Ledger(Price(1000.0, 1000.0), budget=2.5, spent=0.0, unsure=0.0)
     worst = ledger.worst(ASKED)  # (936 + 128 + 100) thousandths
     assert worst == pytest.approx(1.164)
-    ledger.reserve(worst)
-    ledger.reserve(worst)
-    assert ledger.settle(worst, 100, 50) == pytest.approx(0.15)
-    assert ledger.settle(worst, 1000, 100) == pytest.approx(1.1)
-    ledger.reserve(worst)
-    ledger.settle(worst, 100, 50)
+    assert ledger.reserve(ASKED) == worst
+    ledger.reserve(ASKED)
+    assert ledger.settle(ASKED, worst, 100, 50) == pytest.approx(0.15)
+    assert ledger.settle(ASKED, worst, 1000, 100) == pytest.approx(1.1)
+    ledger.reserve(ASKED)
+    ledger.settle(ASKED, worst, 100, 50)
     with pytest.raises(BudgetReachedError, match=r"\$2\.50 holds: \$1\.4000 are spent") as caught:
-        ledger.reserve(worst)
+        ledger.reserve(ASKED)
     assert "--budget" in caught.value.hint
     found = ledger.spending()
     assert (found.calls, found.tokens_in, found.tokens_out) == (3, 1200, 200)
@@ -135,10 +140,8 @@ def test_a_call_that_might_pass_the_budget_is_not_made() -> None:
 
 def test_what_is_refused_costs_nothing_and_what_is_lost_costs_the_worst() -> None:
     ledger = Ledger(Price(1.0, 1.0), budget=None, spent=1.0, unsure=0.5)
-    ledger.reserve(2.0)
-    ledger.refund(2.0)
-    ledger.reserve(2.0)
-    ledger.lose(2.0)
+    ledger.refund(ledger.reserve(worth(2.0)))
+    ledger.lose(ledger.reserve(worth(2.0)))
     found = ledger.spending()
     assert (found.spent, found.unsure, found.before) == (3.5, 2.5, 1.5)
     assert found.calls == 0
@@ -146,19 +149,19 @@ def test_what_is_refused_costs_nothing_and_what_is_lost_costs_the_worst() -> Non
 
 def test_a_call_waits_for_one_in_flight_that_may_turn_out_cheaper() -> None:
     ledger = Ledger(Price(1.0, 1.0), budget=1.0, spent=0.0, unsure=0.0)
-    ledger.reserve(0.9)
+    worst = ledger.reserve(worth(0.9))
     waited: list[float] = []
 
     def second() -> None:
         began = time.monotonic()
-        ledger.reserve(0.9)
+        ledger.reserve(worth(0.9))
         waited.append(time.monotonic() - began)
 
     thread = threading.Thread(target=second)
     thread.start()
     time.sleep(0.1)
     assert not waited
-    ledger.settle(0.9, 10_000, 0)
+    ledger.settle(worth(0.9), worst, 10_000, 0)
     thread.join(5)
     assert waited[0] >= 0.09
 
@@ -172,8 +175,8 @@ def test_many_threads_never_pass_the_budget() -> None:
         draw = random.Random(seed)
         try:
             while True:
-                ledger.reserve(0.02)
-                ledger.settle(0.02, draw.randrange(20_001), 0)
+                worst = ledger.reserve(worth(0.02))
+                ledger.settle(worth(0.02), worst, draw.randrange(20_001), 0)
                 above.append(ledger.spending().spent)
         except BudgetReachedError:
             return
@@ -185,3 +188,41 @@ def test_many_threads_never_pass_the_budget() -> None:
         thread.join(30)
     assert max(above) <= 1.0 + 1e-9
     assert max(above) > 0.97  # and what is there is used
+
+
+def test_after_an_answer_longer_than_asked_for_as_much_is_set_aside() -> None:
+    ledger = Ledger(Price(0.0, 1.0), budget=1.0, spent=0.0, unsure=0.0)
+    short = Request((), max_tokens=10)
+    worst = ledger.reserve(short)
+    assert ledger.spending().overlong == 0
+    ledger.settle(short, worst, 1, 300_000)
+    assert ledger.spending().overlong == 300_000
+    for _ in range(2):
+        worst = ledger.reserve(short)
+        assert worst == pytest.approx(0.3)
+        ledger.settle(short, worst, 1, 300_000)
+    with pytest.raises(BudgetReachedError, match=r"\$0\.9000 are spent"):
+        ledger.reserve(short)
+    assert ledger.worst(Request((), max_tokens=500_000)) == pytest.approx(0.5)
+    known = Ledger(Price(0.0, 1.0), budget=1.0, spent=0.0, unsure=0.0, overlong=300_000)
+    assert known.worst(short) == pytest.approx(0.3)
+
+
+def test_a_call_that_waits_learns_that_answers_are_longer_than_asked_for() -> None:
+    ledger = Ledger(Price(0.0, 1.0), budget=1.0, spent=0.0, unsure=0.0)
+    asked = Request((), max_tokens=600_000)
+    worst = ledger.reserve(asked)
+    refused: list[BudgetReachedError] = []
+
+    def second() -> None:
+        try:
+            ledger.reserve(Request((), max_tokens=500_000))
+        except BudgetReachedError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    time.sleep(0.1)
+    ledger.settle(asked, worst, 0, 700_000)
+    thread.join(5)
+    assert len(refused) == 1

@@ -151,7 +151,7 @@ def test_a_pair_that_is_right_is_kept() -> None:
         ),
         (
             {"citation": {"source": "stackexchange:stats:1", "quote": "the median"}},
-            "fewer than 4 words",
+            "fewer than 5 words",
         ),
         ({"citation": {"source": "stackexchange:stats:1"}}, "'quote' is a required property"),
         ({"type": "riddle"}, "'riddle' is not one of"),

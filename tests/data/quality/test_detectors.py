@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-
-import pytest
 
 from data.quality.examples import example
 from tunesmith.config.quality import QualitySettings
@@ -91,37 +88,6 @@ def test_a_link_that_stops_in_a_word_that_another_row_ends() -> None:
     rows = [example("q", u) for u in ("https://a.edu/registrar/x", "https://a.edu/regis")]
     (flag,) = urls.broken(rows)
     assert flag.rows == {1}
-
-
-@pytest.mark.parametrize(
-    ("written", "name"),
-    [
-        ("CC BY-SA 4.0", "CC-BY-SA"),
-        ("cc-by-nc-4.0", "CC-BY-NC"),
-        ("CC-BY-NC-SA-3.0", "CC-BY-NC-SA"),
-        ("Creative Commons Attribution-ShareAlike 4.0 International", "CC-BY-SA"),
-        ("MIT", "MIT"),
-        ("The MIT License", "MIT"),
-        ("Apache-2.0", "Apache"),
-        ("BSD-3-Clause", "BSD"),
-        ("GPL-3.0-or-later", "GPL"),
-        ("CC0-1.0", "CC0"),
-        ("EPL-2.0", "EPL"),
-        ("my own", None),
-    ],
-)
-def test_names_of_licences(written: str, name: str | None) -> None:
-    assert licences.family(written) == name
-
-
-def test_licences_that_exclude_each_other() -> None:
-    for a, b in itertools.product(licences.KINDS, repeat=2):
-        assert (licences.conflict(a, b) is None) == (licences.conflict(b, a) is None)
-    assert licences.conflict("CC-BY-SA", "CC-BY-NC")
-    assert licences.conflict("CC-BY-SA", "GFDL")
-    assert licences.conflict("CC-BY-SA", "GPL") is None
-    assert licences.conflict("MIT", "CC-BY-SA") is None
-    assert licences.conflict("CC-BY-ND", "CC-BY-ND")
 
 
 def test_a_mixture_names_its_sources() -> None:
@@ -243,3 +209,11 @@ def test_what_was_looked_at_in_part_is_said() -> None:
     assert said.code == "not_all_looked"
     assert "2,000" in said.message
     assert list(spread(10, 4)) == [0, 2, 5, 7]
+
+
+def test_private_metadata_is_found() -> None:
+    token = "ghp_" + "A1b2" * 9
+    meta = {"url": f"https://x.org/?t={token}", "topic": "ask jane.doe@memphis-college.edu"}
+    rows = [example("Who?", meta=meta)]
+    seen = look(rows, [e.prompt_key for e in rows], QualitySettings(), deep=False)
+    assert {flag.code for flag in seen.flags} >= {"secrets", "personal_data"}

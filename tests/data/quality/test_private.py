@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 from data.quality.examples import example
 from tunesmith.data.quality import urls
 from tunesmith.data.quality.credentials import secrets
-from tunesmith.data.quality.mask import hide, masked, masked_example, masked_value
+from tunesmith.data.quality.mask import (
+    hide,
+    masked,
+    masked_example,
+    masked_finding,
+    masked_value,
+)
 from tunesmith.data.quality.personal import personal
 from tunesmith.data.quality.spans import Span
+from tunesmith.records import Finding, Severity
 
 _DRAW = random.Random(7)
 
@@ -41,6 +48,7 @@ KEYS = [
     "sk_live_" + _some(ALNUM, 24),
     "SG." + _some(ALNUM, 22) + "." + _some(ALNUM, 43),
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0." + _some(ALNUM, 43),
+    "sk-" + _some(ALNUM, 48),
 ]
 INNOCENT = [
     "The p-value was 0.031 (n = 12,345) and the ratio 1.234567.",
@@ -51,6 +59,12 @@ INNOCENT = [
     "Use password: <your password here> and secret = ${SECRET_KEY1}",
     "write to someone@example.com, or to localhost 127.0.0.1 and 192.168.1.10",
     "The sequence 1-2-3-4-5-6-7-8 and the range 100-200, 300-400.",
+    "My password is incorrect, your password is sha256-hashed, the password is required.",
+    'password = "$PASSWORD1", secret: "${SECRET_2}", api_key="<key-1>", pwd: "********"',
+    'password=auth_info[2], secret_key=hashlib.sha256(text), secret = os.environ["SECRET_1"]',
+    "Authorization: Bearer YOUR_TOKEN_1, Authorization: Basic Authentication, Bearer {token1}",
+    "std::vector, a::b, 10:15:30, 2001:db8::1, fe80::1, ::1, 12:30:45:50, the sk-container-id-1",
+    "A bearer of good news arrived on 2014-05-17.",
 ]
 PERSONAL = {
     "email": "jane.doe@memphis-college.edu",
@@ -60,6 +74,17 @@ PERSONAL = {
     "us_ssn": "536-90-4399",
     "ip_address": "8.8.8.8",
 }
+# What people write around a password, with the password.
+TOLD = [
+    ('password: "hunter2"', "hunter2"),
+    ('password = "Tr0ub4dor$3xyz"', "Tr0ub4dor$3xyz"),
+    ('{\\"password\\": \\"hunter2\\"}', "hunter2"),
+    ("My password is Sup3rSecret99.", "Sup3rSecret99"),
+    ("the password for joe was 'hunter2', and", "hunter2"),
+    ("curl -H 'Authorization: Bearer 7a8Bc9dE0fGh'", "7a8Bc9dE0fGh"),
+    ("authorization: basic dXNlcjpwYXNzd29yZA==", "dXNlcjpwYXNzd29yZA=="),
+    ("with the header bearer a1b2c3d4e5f6a7b8c9d0e1f2", "a1b2c3d4e5f6a7b8c9d0e1f2"),
+]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -84,6 +109,29 @@ def test_passwords_by_their_names() -> None:
     assert "s3cr3tvalue" not in masked("secret: s3cr3tvalue and so on")
     assert masked("secret: s3cr3tvalue and so on").endswith("and so on")
     assert "pa55word" not in masked("postgres://joe:pa55word@db.internal/x")
+
+
+@pytest.mark.parametrize(("text", "word"), TOLD)
+def test_a_password_by_the_words_around_it(text: str, word: str) -> None:
+    hidden = masked(text)
+    assert word not in hidden
+    assert hidden.startswith(text[: text.index(word)])
+    assert hidden.endswith(text[text.index(word) + len(word) :])
+
+
+def test_addresses_of_both_families() -> None:
+    assert masked("from 2a00:1450:4001:81b::200e: yes") == "from [ip_address]: yes"
+    assert masked("[2606:4700:4700::1111]:443") == "[[ip_address]]:443"
+
+
+def test_an_address_of_a_host_in_any_script() -> None:
+    assert masked("an jan@bücher-laden.de geschrieben") == "an [email] geschrieben"
+
+
+def test_a_finding_is_masked_by_its_region() -> None:
+    told = Finding("x", Severity.INFO, "call (020) 7946 0958 now", 1)
+    assert masked_finding(told, "GB").message == "call [phone] now"
+    assert masked_finding(told).message == told.message
 
 
 @pytest.mark.parametrize(("kind", "text"), PERSONAL.items())

@@ -23,7 +23,7 @@ from tunesmith.config.collect import (
 )
 from tunesmith.data.collect.document import Document, from_json, to_json
 from tunesmith.data.collect.http import Http
-from tunesmith.data.collect.journal import Collected, drive, key_of, read_documents
+from tunesmith.data.collect.journal import Collected, drive, key_of, read_documents, refreshing
 from tunesmith.data.collect.page import Cursor, Page
 
 __all__ = [
@@ -44,22 +44,25 @@ def collect(
     *,
     cache: Path | None = None,
     limit: int | None = None,
+    refresh: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Collected:
     """Collect into `folder`, from where it stands, to `limit` (else the settings' own) documents.
 
-    `cache` is the file that keeps web pages (default: in the folder). `say` hears one line a page
-    and of each wait.
+    `cache` is the file that keeps web pages (default: in the folder). To `refresh` is to go through
+    the source once more: what is new is appended, what has changed takes its place. Files are
+    always brought up to date. `say` hears one line a page and of each wait.
     """
 
     def pages(cursor: Cursor | None) -> Iterator[Page]:
         if not isinstance(settings, NetworkSettings):
             yield from _offline(settings, cursor)
             return
-        with Http(settings, cache or folder / ".http.sqlite", say=say) as http:
+        again = refreshing(folder)  # a walk that was stopped goes on as it began
+        with Http(settings, cache or folder / ".http.sqlite", refresh=again, say=say) as http:
             yield from _online(settings, http, cursor)
 
-    return drive(folder, settings, pages, limit=limit or settings.limit, say=say)
+    return drive(folder, settings, pages, limit=limit or settings.limit, refresh=refresh, say=say)
 
 
 def _online(settings: NetworkSettings, http: Http, cursor: Cursor | None) -> Iterator[Page]:

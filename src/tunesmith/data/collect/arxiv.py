@@ -18,8 +18,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tunesmith.config.collect import ArxivSettings
+from tunesmith.data.collect.answer import Reply, Wish
 from tunesmith.data.collect.document import Document
-from tunesmith.data.collect.http import Http, RefusedError, Reply
+from tunesmith.data.collect.http import DAY, Http, RefusedError
 from tunesmith.data.collect.page import Cursor, Page, library
 from tunesmith.data.collect.pdf import pdf_text
 from tunesmith.errors import CollectError
@@ -27,8 +28,9 @@ from tunesmith.errors import CollectError
 METADATA_LICENCE = "CC0-1.0"
 SORTS = {
     "relevance": ("relevance", "descending"),
-    "submitted": ("submittedDate", "ascending"),
-    "updated": ("lastUpdatedDate", "ascending"),
+    "submitted": ("submittedDate", "descending"),
+    "updated": ("lastUpdatedDate", "descending"),
+    "oldest": ("submittedDate", "ascending"),
 }
 TOTAL = re.compile(rb"<(?:\w+:)?totalResults[^>]*>\s*(\d+)")
 
@@ -119,7 +121,8 @@ def _carrier() -> Any:
             self.http, self.total = http, 0
 
         def send(self, request: Any, **_: Any) -> Any:
-            reply = self.http.get(request.url, check=_no_feed)
+            wish = Wish(check=_no_feed, keep=_has_papers, fresh_s=DAY)
+            reply = self.http.get(request.url, cached=True, wish=wish)
             found = TOTAL.search(reply.body)
             self.total = int(found[1]) if found else 0
             response = requests.Response()
@@ -151,6 +154,11 @@ def _no_feed(reply: Reply) -> str | None:
     return None
 
 
+def _has_papers(reply: Reply) -> bool:
+    """Whether a feed may be kept: arXiv at times sends an empty one where there are papers."""
+    return b"<entry>" in reply.body
+
+
 def _documents(
     settings: ArxivSettings, http: Http, results: Sequence[Any]
 ) -> tuple[tuple[Document, ...], Mapping[str, int]]:
@@ -170,8 +178,10 @@ def _documents(
 
 
 def _document(result: Any, text: str, facts: Mapping[str, str]) -> Document:
-    name = result.get_short_id()
-    meta = {"categories": ", ".join(result.categories), "primary": result.primary_category}
+    # Without its version: a later one takes the place of the earlier.
+    name, _, version = re.sub(r"v(\d+)$", r" \1", result.get_short_id()).partition(" ")
+    meta = {"version": version, "categories": ", ".join(result.categories)}
+    meta |= {"primary": result.primary_category}
     meta |= {"doi": result.doi or "", "journal": result.journal_ref or ""}
     meta |= {"comment": " ".join((result.comment or "").split())}
     meta |= {"updated": result.updated.isoformat()}

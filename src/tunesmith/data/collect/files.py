@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tunesmith.config.collect import FilesSettings
 from tunesmith.data.collect.document import Document
-from tunesmith.data.collect.listing import listing
+from tunesmith.data.collect.listing import Faults, listing, walk
 from tunesmith.data.collect.markdown import soup_markdown, soup_of
 from tunesmith.data.collect.page import Cursor, Page
 from tunesmith.data.collect.passages import first_heading, passages
@@ -30,22 +30,16 @@ class _Text:
 
 
 def collect_files(settings: FilesSettings, cursor: Cursor | None = None) -> Iterator[Page]:
-    """A page for each file, in the order of their names."""
+    """Pages of files that are new or have changed since the cursor."""
     files = listing(settings.paths, ENDINGS)
-    done = str(cursor["after"]) if cursor else ""
-    left = [name for name in files if name > done]
-    if not left:
-        yield Page((), cursor=None)
-    for name in left:
+
+    def passages_of(name: str) -> tuple[Sequence[Document], Faults]:
         read = _read(files[name])
-        documents = () if read.fault else tuple(_documents(settings, name, files[name], read))
+        documents = [] if read.fault else list(_documents(settings, name, files[name], read))
         fault = read.fault or ("" if documents else "no text in it")
-        yield Page(
-            documents,
-            cursor={"after": name} if name != left[-1] else None,
-            skipped={f"{name}: {fault}": 1} if fault else {},
-            note=name,
-        )
+        return documents, {f"{name}: {fault}": 1} if fault else {}
+
+    return walk(files, cursor, passages_of)
 
 
 def _documents(settings: FilesSettings, name: str, file: Path, read: _Text) -> Iterator[Document]:

@@ -16,8 +16,9 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 from urllib.robotparser import RobotFileParser
 
 from tunesmith.config.collect import GraphvizSettings
+from tunesmith.data.collect.answer import Reply
 from tunesmith.data.collect.document import Document
-from tunesmith.data.collect.http import Http, RefusedError, Reply, user_agent
+from tunesmith.data.collect.http import Http, RefusedError, user_agent
 from tunesmith.data.collect.markdown import NO_TEXT, soup_markdown, soup_of
 from tunesmith.data.collect.page import Cursor, Page
 from tunesmith.errors import CollectError

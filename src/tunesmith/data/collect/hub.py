@@ -25,7 +25,7 @@ def collect_hub(settings: HubSettings, cursor: Cursor | None = None) -> Iterator
     if cursor and cursor["pin"] != pin:
         raise CollectError(
             f"{settings.path}: has changed since the collection began.",
-            hint="Remove the collection's folder to begin anew.",
+            hint="Add --refresh to begin anew with what is there now.",
         )
     rows = islice(read_rows(source), start, None)
     batch = list(islice(rows, settings.batch))

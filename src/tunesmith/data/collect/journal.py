@@ -1,21 +1,20 @@
 """Drive a collector into a folder, page by page, so that a killed collection goes on.
 
-    documents.jsonl   documents, appended and synced page by page
+    documents.jsonl   documents, appended and synced page by page (`documents`)
     state.json        settings, cursor, counts; replaced as a whole after each page
 
 A page is first appended, then the state moves on: a process killed between the two reads that page
-again and writes nothing twice, because ids that stand in the file are passed over. A last line that
-was cut short is taken off.
+again and writes nothing twice, because a document is known by its id. One that has changed takes
+the place of what it was. To refresh is to walk through the source once more from its beginning.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,18 +22,25 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tunesmith.config.collect import CollectorSettings
-from tunesmith.data.collect.document import Document, from_json, to_json
+from tunesmith.data.collect.document import Document
+from tunesmith.data.collect.documents import DOCUMENTS, Writer, read_documents
 from tunesmith.data.collect.page import Cursor, Page
-from tunesmith.errors import CollectError, DataError, TunesmithError
+from tunesmith.errors import CollectError, TunesmithError
 from tunesmith.store.whole import whole_file
 
-DOCUMENTS, STATE, LOCK = "documents.jsonl", "state.json", ".lock"
-FORMAT = 1
+__all__ = ["DOCUMENTS", "Collected", "drive", "key_of", "read_documents", "refreshing"]
+
+STATE, LOCK = "state.json", ".lock"
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What state.json holds. `cursor` is None at the beginning and, with `done`, at the end."""
+    """What state.json holds. `cursor` is None at the beginning and, with `done`, mostly at the end.
+
+    `met` counts the documents of the walk, `documents` all; `refreshing` says that the walk is not
+    the first one; `finished` is when a walk last came to its end.
+    """
 
     settings: Mapping[str, Any]
     cursor: Cursor | None = None
@@ -42,23 +48,30 @@ class State:
     documents: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
     done: bool = False
+    refreshing: bool = False
+    met: int = 0
     started: str = ""
     changed: str = ""
+    finished: str = ""
     format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """A collection as it stands: `new` documents of this call, `documents` in all."""
+    """A collection as it stands: `new`, `changed` and `removed` documents of this call, `documents`
+    in all; `finished` is when it last came to the end of its source (ISO 8601), or empty."""
 
     folder: Path
     documents: int
     new: int
-    repeated: int  # met again, not written again
+    changed: int
+    removed: int
+    repeated: int  # met again as they stand, not written again
     pages: int  # of this call
     skipped: Mapping[str, int]
     licences: Mapping[str, int]
     done: bool
+    finished: str
 
     @property
     def file(self) -> Path:
@@ -72,17 +85,24 @@ def drive(
     pages: Callable[[Cursor | None], Iterator[Page]],
     *,
     limit: int | None = None,
+    refresh: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Collected:
     """Write the pages of a collector into `folder`, from where it stands to `limit` documents.
 
+    To `refresh` is to begin a new walk, or to go on with one that was stopped; the limit then
+    counts what this walk meets.
     Raises CollectError where the folder holds another collection or another process writes in it;
     errors of the collector come through with what was saved and how to go on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK, timeout=0):
-            return _drive(folder, settings, pages, limit, say)
+            state = _state(folder, settings)
+            if refresh and not settings.WATCHED:
+                state = _walk_again(state, limit)
+                _save(folder, state)
+            return _Drive(folder, state, limit, settings).run(pages, say)
     except Timeout as error:
         raise CollectError(
             f"{folder}: another process collects into this folder.",
@@ -96,66 +116,110 @@ def key_of(settings: CollectorSettings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def read_documents(file: Path) -> Iterator[Document]:
-    """The documents of a file; DataError names the line that holds none."""
-    with file.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
+def refreshing(folder: Path) -> bool:
+    """Whether the walk that a folder stands in is not its first one."""
+    file = folder / STATE
+    return file.is_file() and json.loads(file.read_text("utf-8")).get("refreshing") is True
+
+
+class _Drive:
+    """One sitting."""
+
+    def __init__(
+        self, folder: Path, state: State, limit: int | None, settings: CollectorSettings
+    ) -> None:
+        self.folder, self.state, self.limit = folder, state, limit
+        self.watched, self.snapshot = settings.WATCHED, settings.SNAPSHOT
+        self.writer = Writer(folder)
+        self.met = set[str]()
+        self.tally = Counter(new=0, changed=0, removed=0, repeated=0, pages=0)
+
+    def run(
+        self, pages: Callable[[Cursor | None], Iterator[Page]], say: Callable[[str], None]
+    ) -> Collected:
+        whole = self.state.refreshing and self.state.cursor is None
+        if self.watched or not (self.state.done or self._room() == 0):
             try:
-                yield from_json(line)
-            except DataError as error:
-                raise DataError(f"{file}:{number}: {error.message}", hint=error.hint) from error
-
-
-def _drive(
-    folder: Path,
-    settings: CollectorSettings,
-    pages: Callable[[Cursor | None], Iterator[Page]],
-    limit: int | None,
-    say: Callable[[str], None],
-) -> Collected:
-    state = _state(folder, settings)
-    writer = _Writer(folder)
-    before = writer.count
-    tally = {"new": 0, "repeated": 0, "pages": 0}
-
-    def collected() -> Collected:
+                for page in pages(self.state.cursor):
+                    if not self._take(page):
+                        break
+                    say(f"{self.writer.count:,} documents{', ' + page.note if page.note else ''}")
+                    # Files that have changed come first, and are taken in whatever the limit is.
+                    if not self.watched and self._room() == 0:
+                        break
+                if whole and self.snapshot and self.state.done:
+                    self.tally["removed"] += self.writer.remove(self.writer.ids - self.met)
+            except TunesmithError as error:
+                raise _with_saved(error, self.folder, self.writer.count) from error
+            finally:
+                self.writer.close()
         return Collected(
-            folder=folder, documents=writer.count, skipped=state.skipped,
-            licences=dict(writer.licences), done=state.done, **tally,
+            folder=self.folder, documents=self.writer.count, skipped=self.state.skipped,
+            licences=self.writer.licences, done=self.state.done, finished=self.state.finished,
+            **self.tally,
         )  # fmt: skip
 
-    if state.done or (limit is not None and before >= limit):
-        return collected()
-    try:
-        for page in pages(state.cursor):
-            new = writer.unknown(page.documents)
-            room = len(new) if limit is None else max(0, limit - writer.count)
-            writer.write(new[:room])
-            tally["new"] += len(new[:room])
-            tally["repeated"] += len(page.documents) - len(new)
-            if room < len(new):  # the page is met again under a higher limit
-                break
-            state = _after(state, page, writer.count)
-            _save(folder, state)
-            tally["pages"] += 1
-            say(f"{writer.count:,} documents{', ' + page.note if page.note else ''}")
-            if limit is not None and writer.count >= limit:
-                break
-    except TunesmithError as error:
-        raise _with_saved(error, folder, writer.count) from error
-    return collected()
+    def _room(self) -> int | None:
+        """How many more documents the limit has room for."""
+        if self.limit is None:
+            return None
+        stood = self.state.met if self.state.refreshing else self.writer.count
+        return max(0, self.limit - stood)
+
+    def _take(self, page: Page) -> bool:
+        """Write a page and move on; False where it was cut, and is met again under a higher limit.
+
+        In the first walk known documents cost no room, in a later one all do.
+        """
+        known = self.writer.ids
+        first: dict[str, Document] = {}
+        for document in page.documents:
+            first.setdefault(document.id, document)
+        each = list(first.values())
+        costly = each if self.state.refreshing else [d for d in each if d.id not in known]
+        room = self._room()
+        left = set() if room is None else {d.id for d in costly[room:]}
+        unwritten = len(first.keys() - known)
+        new, changed = self.writer.write(d for d in each if d.id not in left)
+        self.tally["new"] += new
+        self.tally["changed"] += changed
+        self.tally["repeated"] += len(page.documents) - unwritten - changed
+        self.met.update(first)
+        if page.files:
+            stale = [n for n in known if _file_of(n) in page.files and n not in self.met]
+            self.tally["removed"] += self.writer.remove(stale)
+        if left:
+            return False
+        self.state = _after(self.state, page, self.writer.count, len(each))
+        _save(self.folder, self.state)
+        self.tally["pages"] += 1
+        return True
 
 
-def _after(state: State, page: Page, count: int) -> State:
-    return State(
-        settings=state.settings,
+def _file_of(name: str) -> str:
+    """The file that a document is of, by its id (KIND:FILE#NUMBER)."""
+    return name.partition(":")[2].rpartition("#")[0]
+
+
+def _walk_again(state: State, limit: int | None) -> State:
+    """The state at the beginning of a new walk; the same where one is under way."""
+    if state.refreshing and not state.done and (limit is None or state.met < limit):
+        return state
+    return replace(state, cursor=None, done=False, refreshing=True, met=0, pages=0, skipped={})
+
+
+def _after(state: State, page: Page, count: int, met: int) -> State:
+    before = {k: n for k, n in state.skipped.items() if k.partition(": ")[0] not in page.files}
+    return replace(
+        state,
         cursor=page.cursor,
         pages=state.pages + 1,
         documents=count,
-        skipped=dict(Counter(state.skipped) + Counter(page.skipped)),
-        done=page.cursor is None,
-        started=state.started,
+        met=state.met + met,
+        skipped=dict(Counter(before) + Counter(page.skipped)),
+        done=page.done,
         changed=_now(),
+        finished=_now() if page.done else state.finished,
     )
 
 
@@ -210,50 +274,6 @@ def _save(folder: Path, state: State) -> None:
     """Replace state.json as a whole; what was written stands after a power cut, too."""
     with whole_file(folder / STATE) as file:
         json.dump(asdict(state), file, ensure_ascii=False, indent=1)
-
-
-class _Writer:
-    """documents.jsonl: mended on opening, appended to and synced."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / DOCUMENTS
-        self.ids: set[str] = set()
-        self.licences: Counter[str] = Counter()
-        self._mend()
-        self._note(read_documents(self.file))
-
-    @property
-    def count(self) -> int:
-        return len(self.ids)
-
-    def unknown(self, documents: Iterable[Document]) -> list[Document]:
-        """Those that do not stand here yet, each once."""
-        first: dict[str, Document] = {}
-        for document in documents:
-            if document.id not in self.ids:
-                first.setdefault(document.id, document)
-        return list(first.values())
-
-    def write(self, documents: Iterable[Document]) -> None:
-        written = list(documents)
-        if not written:
-            return
-        with self.file.open("ab") as stream:
-            stream.write("".join(to_json(d) + "\n" for d in written).encode("utf-8"))
-            stream.flush()
-            os.fsync(stream.fileno())
-        self._note(written)
-
-    def _note(self, documents: Iterable[Document]) -> None:
-        for document in documents:
-            self.ids.add(document.id)
-            self.licences[document.licence] += 1
-
-    def _mend(self) -> None:
-        """Take off a last line that was cut short; a collection of nothing has a file, too."""
-        self.file.touch()
-        with self.file.open("rb+") as stream:
-            stream.truncate(stream.read().rfind(b"\n") + 1)
 
 
 def _now() -> str:

@@ -11,8 +11,9 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ import yaml
 
 from tunesmith.config.collect import MachinesSettings
 from tunesmith.data.collect.document import Document
-from tunesmith.data.collect.listing import listing
+from tunesmith.data.collect.listing import Faults, listing, walk
 from tunesmith.data.collect.page import Cursor, Page, library
 from tunesmith.data.collect.python_machines import Machine, find_machines
-from tunesmith.errors import CollectError
+from tunesmith.errors import CollectError, first_line
 from tunesmith.tasks.dot import valid
 
 ENDINGS = (".smcat", ".py", ".json", ".yaml", ".yml")
@@ -39,24 +40,22 @@ class _Drawn:
 
 
 def collect_machines(settings: MachinesSettings, cursor: Cursor | None = None) -> Iterator[Page]:
-    """A page for each file, in the order of their names."""
+    """Pages of files that are new or have changed since the cursor."""
     files = listing(settings.paths, ENDINGS)
-    done = str(cursor["after"]) if cursor else ""
-    left = [name for name in files if name > done]
-    smcat = _smcat(settings) if any(n.endswith(".smcat") for n in left) else ""
-    if not left:
-        yield Page((), cursor=None)
-    for name in left:
-        drawn = _draw(settings, smcat, files[name])
-        documents, skipped = [], {}
-        for number, machine in enumerate(drawn, start=1):
+    smcat = cache(lambda: _smcat(settings))
+
+    def machines_of(name: str) -> tuple[Sequence[Document], Faults]:
+        program = smcat() if name.endswith(".smcat") else ""
+        documents, faults = [], {}
+        for number, machine in enumerate(_draw(settings, program, files[name]), start=1):
             fault = machine.fault or ("" if valid(machine.dot) else "not valid DOT")
             if fault:
-                skipped[f"{name}: machine {number}: {fault}"] = 1
+                faults[f"{name}: machine {number}: {fault}"] = 1
             else:
                 documents.append(_document(settings, name, number, machine))
-        last = name == left[-1]
-        yield Page(tuple(documents), None if last else {"after": name}, skipped, note=name)
+        return documents, faults
+
+    return walk(files, cursor, machines_of)
 
 
 def render(markup: Mapping[str, Any], *, title: str, conditions: bool = False) -> str:
@@ -121,7 +120,7 @@ def _draw(settings: MachinesSettings, smcat: str, file: Path) -> list[_Drawn]:
     try:
         values = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        return [_Drawn("", fault=f"cannot be read: {str(error).splitlines()[0]}")]
+        return [_Drawn("", fault=f"cannot be read: {first_line(error)}")]
     if not isinstance(values, dict) or not isinstance(values.get("states"), list):
         return []  # some other JSON
     return [_by_transitions(settings, file.stem, Machine(text, values))]
@@ -153,8 +152,8 @@ def _by_smcat(settings: MachinesSettings, program: str, text: str) -> _Drawn:
     except subprocess.TimeoutExpired:
         return _Drawn(text, fault=f"smcat takes over {settings.timeout_s:g} s")
     if done.returncode or not done.stdout.strip():
-        said = next((line for line in done.stderr.splitlines() if line.strip()), "no output")
-        return _Drawn(text, fault=f"smcat refuses it: {said.strip()}")
+        said = first_line(done.stderr) or "no output"
+        return _Drawn(text, fault=f"smcat refuses it: {said}")
     return _Drawn(text.strip(), done.stdout.strip())
 
 
@@ -173,7 +172,7 @@ def _smcat(settings: MachinesSettings) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CollectError(f"{program}: does not run: {error}.", hint=hint) from error
     if done.returncode or not re.match(r"\d+\.\d+", done.stdout.strip()):
-        said = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[0]
+        said = first_line(done.stderr) or first_line(done.stdout) or "no output"
         raise CollectError(f"{program}: does not run: {said}", hint=hint)
     return program
 

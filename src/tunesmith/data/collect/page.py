@@ -16,12 +16,23 @@ Cursor = Mapping[str, Any]  # JSON values; what a collector needs to go on from
 @dataclass(frozen=True, slots=True)
 class Page:
     """Documents in their order; `skipped` counts what was met and left out, by reason; `cursor` is
-    where the next page begins, None where this was the last."""
+    where the next page begins, None where this was the last.
+
+    `files` are names whose documents (KIND:NAME#...) and faults (NAME: ...) this page says anew:
+    earlier ones that it does not repeat are gone. A collector of files says `last` itself, for its
+    cursor is how it finds out later what has changed.
+    """
 
     documents: tuple[Document, ...]
     cursor: Cursor | None
     skipped: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
+    files: frozenset[str] = frozenset()
+    last: bool = False
+
+    @property
+    def done(self) -> bool:
+        return self.last or self.cursor is None
 
 
 def library(name: str) -> Any:

@@ -14,36 +14,47 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import urlsplit
 
 from tunesmith.config.collect import StackExchangeSettings
+from tunesmith.data.collect.answer import Reply, Wish
 from tunesmith.data.collect.document import Document
-from tunesmith.data.collect.http import Http, RefusedError, Reply
+from tunesmith.data.collect.http import DAY, Http, RefusedError
 from tunesmith.data.collect.markdown import to_markdown
 from tunesmith.data.collect.page import Cursor, Page
 from tunesmith.errors import CollectError
 
 THROTTLED = 502  # the API's own number, in an answer with status 400
 ANSWERS = 100  # of a page
+NEEDED = frozenset({"creation_date", "question_id", "score", "body"})  # of questions and answers
 Item = Mapping[str, Any]
 
 
 def collect_stack_exchange(
     settings: StackExchangeSettings, http: Http, cursor: Cursor | None = None
 ) -> Iterator[Page]:
-    """Pages of questions, tag after tag; a question without a fitting answer is skipped."""
+    """Pages of questions: of each tag the next ones, mixed, so that none is left out by a limit. A
+    question without a fitting answer is skipped."""
     api = _Api(settings, http)
     tags = settings.tags or ("",)
-    tag = int(cursor["tag"]) if cursor else 0
-    number = int(cursor["page"]) if cursor else 1
-    while tag < len(tags):
-        questions, more = api.items("/questions", _query(settings, tags[tag], number))
-        documents, skipped = _documents(settings, api, questions)
-        tag, number = (tag, number + 1) if more else (tag + 1, 1)
+    left: dict[str, int] = dict(cursor["pages"] if cursor else dict.fromkeys(tags, 1))
+    while left:
+        found: list[Sequence[Document]] = []
+        skipped: Counter[str] = Counter()
+        following: dict[str, int] = {}
+        for tag, number in left.items():
+            questions, more = api.items("/questions", _query(settings, tag, number))
+            documents, reasons = _documents(settings, api, questions)
+            found.append(documents)
+            skipped.update(reasons)
+            if more:
+                following[tag] = number + 1
+        left = following
         yield Page(
-            documents,
-            cursor={"tag": tag, "page": number} if tag < len(tags) else None,
+            tuple(d for row in zip_longest(*found) for d in row if d is not None),
+            cursor={"pages": left} if left else None,
             skipped=skipped,
             note=f"{api.quota:,} calls left today" if api.quota is not None else "",
         )
@@ -68,6 +79,8 @@ class _Api:
     def __init__(self, settings: StackExchangeSettings, http: Http) -> None:
         self._settings, self._http = settings, http
         self._key = os.environ.get(settings.key_env, "")
+        secret = {"key": self._key} if self._key else {}
+        self._wish = Wish(check=_no_json, keep=_is_page, fresh_s=DAY, secret=secret)
         self._host = urlsplit(settings.base_url).netloc
         self._most = 0
         self.quota: int | None = None
@@ -80,17 +93,16 @@ class _Api:
                 hint=f"Run the same command again tomorrow{self._with_key()}.",
             )
         url = self._settings.base_url.rstrip("/") + path
-        query = (
-            dict(params) | {"site": self._settings.site} | ({"key": self._key} if self._key else {})
-        )
-        wrapper = self._call(url, query)
-        items, more = wrapper.get("items"), wrapper.get("has_more")
-        if not isinstance(items, list) or not isinstance(more, bool):
+        wrapper, told = self._call(url, {**params, "site": self._settings.site})
+        if not _is_whole(wrapper):
             raise _changed(self._host, "items and has_more", path)
+        items, more = wrapper["items"], wrapper["has_more"]
+        if told:  # earlier, and so of a quota and a pause that were
+            return items, more
         if isinstance(left := wrapper.get("quota_remaining"), int):
             self.quota, self._most = left, int(wrapper.get("quota_max", 0))
         if backoff := wrapper.get("backoff"):
-            self._http.pause(url, float(backoff))
+            self._http.pause(url, float(backoff), self._wish)
         return items, more
 
     def every(self, path: str, params: Mapping[str, str | int]) -> list[Item]:
@@ -103,10 +115,11 @@ class _Api:
             number += 1
         return found
 
-    def _call(self, url: str, query: Mapping[str, str | int]) -> Item:
+    def _call(self, url: str, query: Mapping[str, str | int]) -> tuple[Item, bool]:
+        """The wrapper object, and whether it was told earlier."""
         for _ in range(self._settings.attempts):
             try:
-                reply = self._http.get(url, query, check=_no_json)
+                reply = self._http.get(url, query, cached=True, wish=self._wish)
             except RefusedError as error:
                 fault = _object(error.reply)
                 if fault is None or "error_id" not in fault:
@@ -114,13 +127,14 @@ class _Api:
             else:
                 fault = _object(reply) or {}
                 if "error_id" not in fault:
-                    return fault
+                    return fault, reply.from_cache
             message = str(fault.get("error_message", ""))
             if fault["error_id"] != THROTTLED:
                 raise self._refusal(fault, message)
             # "too many requests from this IP, more requests available in 82 seconds"
             wait = re.search(r"(\d+) second", message)
-            self._http.pause(url, float(wait[1]) if wait else self._settings.backoff_s)
+            seconds = float(wait[1]) if wait else self._settings.backoff_s
+            self._http.pause(url, seconds, self._wish)
         raise CollectError(
             f"{self._host}: throttled {self._settings.attempts} times: {message}.",
             hint=f"Run the same command again later{self._with_key()}.",
@@ -269,3 +283,15 @@ def _object(reply: Reply) -> Item | None:
 
 def _no_json(reply: Reply) -> str | None:
     return "sends a body that is no whole JSON object" if _object(reply) is None else None
+
+
+def _is_whole(wrapper: Item) -> bool:
+    return isinstance(wrapper.get("items"), list) and isinstance(wrapper.get("has_more"), bool)
+
+
+def _is_page(reply: Reply) -> bool:
+    """Whether an answer may be kept: an error, or what nobody knows, may be another one soon."""
+    wrapper = _object(reply) or {}
+    return _is_whole(wrapper) and all(
+        isinstance(item, dict) and item.keys() >= NEEDED for item in wrapper["items"]
+    )

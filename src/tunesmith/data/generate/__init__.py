@@ -1,14 +1,17 @@
 """Data that rules can make: inputs drawn at random, answers that follow from them.
 
 A generator makes the same rows from the same seed on every machine, and knows two parts: what
-stands in `test` (its entities, not only its rows) never stands in `train`.
+stands in `test` (its entities, not only its rows) never stands in `train`; in `campus`, whose facts
+must be known by heart, that is the wordings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
+from tunesmith.data.generate.campus import TOPICS, campus_rows
 from tunesmith.data.generate.facts import fact_rows
 from tunesmith.data.generate.machines import machine_rows
 from tunesmith.errors import ConfigError
@@ -19,6 +22,7 @@ Row = dict[str, str | None]
 GENERATORS: dict[str, Callable[[int, int, Part], Iterator[Row]]] = {
     "facts": fact_rows,
     "machines": machine_rows,
+    **{f"campus_{topic}": partial(campus_rows, topic) for topic in TOPICS},
 }
 
 __all__ = ["GENERATORS", "Part", "Row", "generate_rows"]

@@ -6,6 +6,7 @@ paid for, and counted by the ledger. Blocks of thinking are not text; they count
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import anthropic
@@ -17,17 +18,21 @@ from tunesmith.data.generate.endpoint import (
     Request,
     Stop,
     Unanswered,
+    Unreadable,
     key_of,
+    may_try_again,
     native_schema,
-    other_api,
     refused_key,
+    translated,
+    usage_of,
 )
 from tunesmith.data.generate.ledger import host_of
-from tunesmith.data.generate.waiting import asked_wait
-from tunesmith.errors import EndpointError
+from tunesmith.errors import EndpointError, first_line
 
 MAKER = "https://api.anthropic.com"
 KEY = "ANTHROPIC_API_KEY"
+THROTTLED = frozenset({429, 503, 529})
+PROMPT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 STOPS = {
     "max_tokens": Stop.LENGTH,
     "model_context_window_exceeded": Stop.LENGTH,
@@ -44,42 +49,30 @@ class Anthropic:
         url = settings.base_url or MAKER
         self.model = settings.model
         self.host = host_of(url)
+        self.identity = f"{url.rstrip('/')} {settings.structured}"
+        self._url = url
         self._settings = settings
-        self._client = anthropic.Anthropic(
-            api_key=key_of(settings, KEY) or "none",
-            base_url=url,
+
+    @cached_property
+    def _client(self) -> anthropic.Anthropic:
+        """The key is looked for when a call is made: what is kept can be read without one."""
+        return anthropic.Anthropic(
+            api_key=key_of(self._settings, KEY) or "none",
+            base_url=self._url,
             max_retries=0,
-            timeout=settings.timeout,
+            timeout=self._settings.timeout,
         )
 
     def complete(self, request: Request) -> Completion:
         """Ask once."""
-        try:
+        with translated(anthropic, self.host, self._settings.timeout, self._told):
             answer: Any = self._client.messages.create(**self._arguments(request))
-        except anthropic.APITimeoutError as error:
-            raise Unanswered(
-                f"{self.host} did not answer within {self._settings.timeout:g} s",
-                again=True,
-                unsure=True,
-            ) from error
-        except anthropic.APIConnectionError as error:
-            raise Unanswered(
-                f"{self.host} cannot be reached ({error.__cause__ or error})",
-                again=True,
-                unsure=_perhaps_read(error),
-            ) from error
-        except anthropic.APIStatusError as error:
-            raise self._told(error) from error
-        except (
-            anthropic.APIError,
-            ValueError,
-        ) as error:  # a body that is no JSON, or of no known form
-            raise other_api(self.host) from error
         return self._completion(answer)
 
     def close(self) -> None:
         """Let go of every connection."""
-        self._client.close()
+        if "_client" in vars(self):
+            self._client.close()
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         system = "\n\n".join(m.content for m in request.messages if m.role == "system")
@@ -106,15 +99,16 @@ class Anthropic:
         return arguments
 
     def _completion(self, answer: Any) -> Completion:
-        if not isinstance(answer, Answer) or answer.content is None or answer.usage is None:
-            raise other_api(self.host)
-        usage = answer.usage
+        if not isinstance(answer, Answer):
+            raise Unreadable(self.host)
+        usage = usage_of(answer.usage, PROMPT, "output_tokens")
+        # The library takes any JSON for an answer: a part may be missing, or of another kind.
+        if not isinstance(answer.content, list) or usage is None:
+            raise Unreadable(self.host, usage)
         return Completion(
             text="".join(block.text for block in answer.content if block.type == "text"),
-            tokens_in=usage.input_tokens
-            + (usage.cache_creation_input_tokens or 0)
-            + (usage.cache_read_input_tokens or 0),
-            tokens_out=usage.output_tokens,
+            tokens_in=usage[0],
+            tokens_out=usage[1],
             model=answer.model or self.model,
             stop=STOPS.get(answer.stop_reason or "", Stop.DONE),
         )
@@ -129,27 +123,15 @@ class Anthropic:
                 f"{self.host} takes no more calls: the account's credit is used up",
                 hint="add credit there; the same command then goes on",
             )
-        if status in (408, 409, 429) or status >= 500:
-            return Unanswered(
-                f"{self.host} answered {status}",
-                again=True,
-                wait=asked_wait(error.response.headers),
-                throttled=status in (429, 503, 529),
-                unsure=status in (408, 504),
-            )
+        again = may_try_again(self.host, status, error.response.headers, THROTTLED)
+        if again is not None:
+            return again
         if status == 413 or "prompt is too long" in said:
             return Unanswered(f"{self.host}: the prompt is too long for {self.model}")
         return EndpointError(
-            f"{self.host} refused the call: {said.splitlines()[0]}",
+            f"{self.host} refused the call: {first_line(said)}",
             hint="if this model does not know JSON schemas set endpoint.structured: none; check "
             "endpoint.model"
             if "format" in said or "schema" in said
             else "check endpoint.model and parameters",
         )
-
-
-def _perhaps_read(error: anthropic.APIConnectionError) -> bool:
-    """Whether the call may have arrived before the connection broke."""
-    import httpx2
-
-    return not isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))

@@ -11,12 +11,15 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import ModuleType
 from typing import Any, Protocol
 
 from tunesmith.config.generate import EndpointSettings
+from tunesmith.data.generate.waiting import asked_wait
 from tunesmith.errors import ConfigError, EndpointError
 from tunesmith.records import Message
 
@@ -75,11 +78,16 @@ class Completion:
 
 
 class Endpoint(Protocol):
-    """Something that completes requests; it may be asked from several threads at a time."""
+    """Something that completes requests; it may be asked from several threads at a time.
+
+    `identity` is what decides an answer besides kind, model and request: the URL that is asked and
+    how it is held to a schema, or the weights of a model that runs here.
+    """
 
     kind: str
     model: str
     host: str
+    identity: str
 
     def complete(self, request: Request) -> Completion:
         """Ask once. Unanswered where only this call failed, EndpointError where all would."""
@@ -113,9 +121,25 @@ class Unanswered(EndpointError):  # noqa: N818 - it names what became of a call
         self.unsure = unsure
 
 
+class Unreadable(EndpointError):  # noqa: N818 - it names what became of a call
+    """An answer came, so that the call may be charged for, but not as this API answers.
+
+    `usage`: the tokens of prompt and answer that it charges for, where it says so.
+    """
+
+    def __init__(self, host: str, usage: tuple[int, int] | None = None) -> None:
+        super().__init__(
+            f"{host} answered, but not as this API answers",
+            hint="check endpoint.base_url (of an OpenAI-compatible server it often ends in /v1) "
+            "and endpoint.kind",
+        )
+        self.usage = usage
+
+
 def call_key(endpoint: Endpoint, request: Request) -> str:
-    """The content of a call, as a hash: who is asked (kind and model), and everything asked."""
-    facts = {"kind": endpoint.kind, "model": endpoint.model, **request.facts()}
+    """The content of a call, as a hash: who is asked, and everything asked."""
+    who = {"kind": endpoint.kind, "model": endpoint.model, "identity": endpoint.identity}
+    facts = {**who, **request.facts()}
     written = json.dumps(facts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(written.encode()).hexdigest()
 
@@ -159,23 +183,80 @@ def refused_key(host: str, settings: EndpointSettings, default: str) -> Endpoint
     return EndpointError(f"{host} refused {which}", hint=hint)
 
 
-def other_api(host: str) -> EndpointError:
-    """Something answered that does not speak the API."""
-    return EndpointError(
-        f"{host} answered, but not as this API answers",
-        hint="check endpoint.base_url (of an OpenAI-compatible server it often ends in /v1) "
-        "and endpoint.kind",
+@contextmanager
+def translated(
+    sdk: ModuleType, host: str, timeout: float, told: Callable[[Any], EndpointError]
+) -> Iterator[None]:
+    """Errors of a maker's library as ours; `told` says what a status other than 2xx means.
+
+    The libraries of both makers are written by one generator, and name their errors alike.
+    """
+    try:
+        yield
+    except sdk.APITimeoutError as error:
+        raise Unanswered(
+            f"{host} did not answer within {timeout:g} s", again=True, unsure=True
+        ) from error
+    except sdk.APIConnectionError as error:
+        raise Unanswered(
+            f"{host} cannot be reached ({error.__cause__ or error})",
+            again=True,
+            unsure=_perhaps_read(error),
+        ) from error
+    except sdk.APIStatusError as error:
+        raise told(error) from error
+    except (sdk.APIError, ValueError) as error:  # a body that is no JSON, or of no known form
+        raise Unreadable(host) from error
+
+
+def may_try_again(
+    host: str, status: int, headers: Mapping[str, str], throttled: frozenset[int]
+) -> Unanswered | None:
+    """What a status means that may be gone at the next attempt; None for any other.
+
+    `throttled`: those by which the API asks for fewer calls. An error at the server's end may come
+    after the model has written, and be charged for.
+    """
+    if status not in (408, 409, 429) and status < 500:
+        return None
+    return Unanswered(
+        f"{host} answered {status}",
+        again=True,
+        wait=asked_wait(headers),
+        throttled=status in throttled,
+        unsure=status == 408 or (status >= 500 and status not in throttled),
     )
 
 
+def usage_of(usage: Any, tokens_in: tuple[str, ...], tokens_out: str) -> tuple[int, int] | None:
+    """Tokens of prompt (the sum of its parts) and answer; None where they are not all numbers."""
+    further = (getattr(usage, name, None) or 0 for name in tokens_in[1:])
+    found = (getattr(usage, tokens_in[0], None), *further, getattr(usage, tokens_out, None))
+    counts = [count for count in found if isinstance(count, int)]
+    return (sum(counts[:-1]), counts[-1]) if len(counts) == len(found) else None
+
+
+def _perhaps_read(error: Exception) -> bool:
+    """Whether the call may have arrived before the connection broke."""
+    import httpx2
+
+    return not isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))
+
+
 class Local:
-    """A model of ours, behind a function that the caller hands in; it is asked one at a time."""
+    """A model of ours, behind a function that the caller hands in; it is asked one at a time.
+
+    `identity` stands for its weights: under one name others may lie there another day.
+    """
 
     kind = "local"
     host = "this machine"
 
-    def __init__(self, model: str, answer: Callable[[Request], Completion]) -> None:
+    def __init__(
+        self, model: str, answer: Callable[[Request], Completion], identity: str = ""
+    ) -> None:
         self.model = model
+        self.identity = identity
         self._answer = answer
         self._turn = threading.Lock()
 

@@ -10,10 +10,13 @@ again from what it knows, without a call.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,8 +25,10 @@ from tunesmith.config.generate import GenerationSettings, QuestionsSettings
 from tunesmith.data.collect.document import Document
 from tunesmith.data.collect.journal import read_documents
 from tunesmith.data.generate import paraphrase, questions
-from tunesmith.data.generate.runner import Harvest, Progress, Runner
+from tunesmith.data.generate.endpoint import Completion, Request
+from tunesmith.data.generate.runner import Harvest, NotKept, Progress, Runner
 from tunesmith.data.generate.structured import Written
+from tunesmith.data.quality.mask import masked
 from tunesmith.errors import DataError
 from tunesmith.store.whole import whole_file
 
@@ -31,12 +36,13 @@ ROWS, DROPPED, STATE = "rows.jsonl", "dropped.jsonl", "state.json"
 Item = TypeVar("Item")
 Kept = TypeVar("Kept")
 Heard = Callable[[Progress, int], None]
+Ask = Callable[[Request], Completion]
 
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What a generation gave. `asked` rows were wanted of `documents`; `stopped` is what ended it
-    early, if anything did."""
+    """What a generation gave. `asked` rows were wanted, and `documents` begun with; `stopped` is
+    what ended it early, if anything did."""
 
     rows: tuple[Mapping[str, Any], ...]
     dropped: tuple[Mapping[str, Any], ...]
@@ -50,7 +56,7 @@ class Product:
 
     @property
     def complete(self) -> bool:
-        """Whether every document was asked for."""
+        """Whether nothing ended it early."""
         return self.stopped is None
 
     def types(self) -> dict[str, int]:
@@ -82,51 +88,91 @@ def produce(
     runner: Runner,
     heard: Heard = lambda progress, rows: None,
 ) -> Product:
-    """Ask for every document; what went wrong with some is told beside what the others gave."""
+    """Ask for every document, or for as many as `settings.rows` takes, in an order by chance.
+
+    What went wrong with some is told beside what the others gave.
+    """
+    chosen = documents if settings.rows is None else drawn(documents, settings.seed)
     if isinstance(settings, QuestionsSettings):
-        assigned = questions.assign(documents, settings)
+        assigned = questions.assign(chosen, settings)
         return _gathered(
             _harvest(
-                assigned, lambda item: questions.write(item, settings, runner.ask), runner, heard
+                assigned, lambda item, ask: questions.write(item, settings, ask),
+                settings, runner, heard,
             ),
             [item.document for item in assigned],
-            settings.per_document,
+            settings,
             lambda i, written: questions.rows(assigned[i], written, settings),
-        )
-    askable = paraphrase.askable(documents)
+        )  # fmt: skip
+    askable = paraphrase.askable(chosen)
     if not askable:
         raise DataError(
             "no document has a question and an answer: there is nothing to paraphrase",
             hint="paraphrase takes documents with answers, as those of stack_exchange",
         )
     return _gathered(
-        _harvest(askable, lambda item: paraphrase.write(item, settings, runner.ask), runner, heard),
+        _harvest(
+            askable, lambda item, ask: paraphrase.write(item, settings, ask),
+            settings, runner, heard,
+        ),
         askable,
-        settings.per_document,
+        settings,
         lambda i, written: paraphrase.rows(askable[i], written, settings),
-    )
+    )  # fmt: skip
+
+
+def drawn(documents: Sequence[Document], seed: int) -> list[Document]:
+    """The documents in an order by chance, which further documents leave as it is."""
+
+    def place(document: Document) -> bytes:
+        return hashlib.sha256(f"{seed} {document.id}".encode()).digest()
+
+    return sorted(documents, key=place)
 
 
 def _harvest(
-    items: Sequence[Item], write: Callable[[Item], Written[Kept]], runner: Runner, heard: Heard
+    items: Sequence[Item],
+    write: Callable[[Item, Ask], Written[Kept]],
+    settings: GenerationSettings,
+    runner: Runner,
+    heard: Heard,
 ) -> Harvest[Written[Kept]]:
     made = 0
     counting = threading.Lock()
 
     def work(item: Item) -> Written[Kept]:
         nonlocal made
-        written = write(item)
+        written = write(item, runner.ask)
         with counting:
             made += len(written.kept)
         return written
 
-    return runner.each(items, work, lambda progress: heard(progress, made))
+    def more(harvest: Harvest[Written[Kept]]) -> int:
+        lacking = (settings.rows or 0) - _rows(harvest)
+        return math.ceil(lacking / settings.per_document)
+
+    harvest = runner.each(
+        items, work, lambda progress: heard(progress, made), more if settings.rows else None
+    )
+    if harvest.stopped is not None:  # what the store knows of the others costs nothing
+        for i, item in enumerate(items):
+            if settings.rows is not None and _rows(harvest) >= settings.rows:
+                break
+            if i not in harvest.results:
+                with suppress(NotKept):
+                    harvest.results[i] = write(item, runner.kept)
+                    harvest.failures.pop(i, None)
+    return harvest
+
+
+def _rows(harvest: Harvest[Written[Kept]]) -> int:
+    return sum(len(written.kept) for written in harvest.results.values())
 
 
 def _gathered(
     harvest: Harvest[Written[Kept]],
     documents: Sequence[Document],
-    each: int,
+    settings: GenerationSettings,
     rows: Callable[[int, Written[Kept]], list[dict[str, Any]]],
 ) -> Product:
     results = sorted(harvest.results.items())
@@ -135,10 +181,11 @@ def _gathered(
     return Product(
         rows=tuple(row for i, written in results for row in rows(i, written)),
         dropped=tuple(
-            {"document": documents[i].id, "reasons": list(lacking[i])} for i in sorted(lacking)
+            {"document": documents[i].id, "reasons": [masked(reason) for reason in lacking[i]]}
+            for i in sorted(lacking)
         ),
-        asked=each * len(documents),
-        documents=len(documents),
+        asked=settings.rows or settings.per_document * len(documents),
+        documents=max(harvest.begun, len(results)),
         done=len(results),
         refused=sum(written.refused for _, written in results),
         repaired=sum(written.repaired for _, written in results),

@@ -6,6 +6,9 @@ template adds), and an answer has at most `max_tokens`. A call that would pass t
 made. When its answer is there, what it cost takes the place of what was set aside; where none came
 and nobody knows whether the endpoint charges for it (a time-out, a broken connection), what was set
 aside stays counted.
+
+Some servers pass over `max_tokens`. Nobody can know that before the first such answer; from then on
+as much is set aside as the longest answer took.
 """
 
 from __future__ import annotations
@@ -166,34 +169,43 @@ class Spending:
     tokens_out: int
     calls: int  # answered now
     cached: int  # answered from the store, for nothing
+    overlong: int  # tokens of the longest answer over what was asked for; 0: there was none
 
 
 class Ledger:
     """Counts what is spent, and says no before the budget is passed; safe between threads."""
 
-    def __init__(self, price: Price, *, budget: float | None, spent: float, unsure: float) -> None:
-        """`spent` and `unsure` (not in it) are what earlier sittings of the job cost."""
+    def __init__(
+        self, price: Price, *, budget: float | None, spent: float, unsure: float, overlong: int = 0
+    ) -> None:
+        """`spent` and `unsure` (not in it) are what earlier sittings of the job cost; `overlong`
+        is their longest answer, in tokens, of those that were longer than asked for."""
         self.price = price
         self.budget = budget
         self._before = spent + unsure
         self._unsure = unsure
         self._spent = spent + unsure
         self._aside = 0.0
+        self._overlong = overlong
         self._tokens_in = self._tokens_out = self._calls = self._cached = 0
         self._settled = threading.Condition()
 
     def worst(self, request: Request) -> float:
         """The most that a call can cost, in USD."""
-        return self.price.cost(most_tokens(request), request.max_tokens)
+        return self.price.cost(most_tokens(request), max(request.max_tokens, self._overlong))
 
-    def reserve(self, worst: float) -> None:
-        """Set the most that a call can cost aside.
+    def reserve(self, request: Request) -> float:
+        """Set the most that a call can cost aside, in USD.
 
         Where it fits only once a call in flight has turned out cheaper, it waits for that one.
         BudgetReachedError where it does not fit at all.
         """
         with self._settled:
-            while self.budget is not None and self._spent + self._aside + worst > self.budget:
+            while True:
+                worst = self.worst(request)  # an answer that was waited for may have raised it
+                if self.budget is None or self._spent + self._aside + worst <= self.budget:
+                    self._aside += worst
+                    return worst
                 if not self._aside:
                     raise BudgetReachedError(
                         f"the budget of ${self.budget:.2f} holds: ${self._spent:.4f} are spent, "
@@ -201,12 +213,13 @@ class Ledger:
                         hint="a larger --budget goes on where this stopped",
                     )
                 self._settled.wait()
-            self._aside += worst
 
-    def settle(self, worst: float, tokens_in: int, tokens_out: int) -> float:
+    def settle(self, request: Request, worst: float, tokens_in: int, tokens_out: int) -> float:
         """A call was answered: what it cost takes the place of what was set aside."""
         cost = self.price.cost(tokens_in, tokens_out)
         with self._settled:
+            if tokens_out > request.max_tokens:
+                self._overlong = max(self._overlong, tokens_out)
             self._release(worst)
             self._spent += cost
             self._tokens_in += tokens_in
@@ -242,6 +255,7 @@ class Ledger:
                 self._tokens_out,
                 self._calls,
                 self._cached,
+                self._overlong,
             )
 
     def _release(self, worst: float) -> None:

@@ -6,6 +6,7 @@ each attempt is paid for, and counted by the ledger.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import openai
@@ -17,17 +18,20 @@ from tunesmith.data.generate.endpoint import (
     Request,
     Stop,
     Unanswered,
+    Unreadable,
     key_of,
+    may_try_again,
     native_schema,
-    other_api,
     refused_key,
+    translated,
+    usage_of,
 )
 from tunesmith.data.generate.ledger import host_of, most_tokens
-from tunesmith.data.generate.waiting import asked_wait
-from tunesmith.errors import EndpointError
+from tunesmith.errors import EndpointError, first_line
 
 MAKER = "https://api.openai.com/v1"
 KEY = "OPENAI_API_KEY"
+THROTTLED = frozenset({429, 503})
 QUOTA = {"insufficient_quota", "billing_hard_limit_reached"}
 TOO_LONG = {"context_length_exceeded", "string_above_max_length"}
 
@@ -41,42 +45,30 @@ class OpenAI:
         url = settings.base_url or MAKER
         self.model = settings.model
         self.host = host_of(url)
+        self.identity = f"{url.rstrip('/')} {settings.structured}"
+        self._url = url
         self._settings = settings
-        self._client = openai.OpenAI(
-            api_key=key_of(settings, KEY) or "none",
-            base_url=url,
+
+    @cached_property
+    def _client(self) -> openai.OpenAI:
+        """The key is looked for when a call is made: what is kept can be read without one."""
+        return openai.OpenAI(
+            api_key=key_of(self._settings, KEY) or "none",
+            base_url=self._url,
             max_retries=0,
-            timeout=settings.timeout,
+            timeout=self._settings.timeout,
         )
 
     def complete(self, request: Request) -> Completion:
         """Ask once."""
-        try:
+        with translated(openai, self.host, self._settings.timeout, self._told):
             answer: Any = self._client.chat.completions.create(**self._arguments(request))
-        except openai.APITimeoutError as error:
-            raise Unanswered(
-                f"{self.host} did not answer within {self._settings.timeout:g} s",
-                again=True,
-                unsure=True,
-            ) from error
-        except openai.APIConnectionError as error:
-            raise Unanswered(
-                f"{self.host} cannot be reached ({error.__cause__ or error})",
-                again=True,
-                unsure=_perhaps_read(error),
-            ) from error
-        except openai.APIStatusError as error:
-            raise self._told(error) from error
-        except (
-            openai.APIError,
-            ValueError,
-        ) as error:  # a body that is no JSON, or of no known form
-            raise other_api(self.host) from error
         return self._completion(answer, request)
 
     def close(self) -> None:
         """Let go of every connection."""
-        self._client.close()
+        if "_client" in vars(self):
+            self._client.close()
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         # Reasoning models know only the newer name; many servers of others know only the older.
@@ -104,22 +96,27 @@ class OpenAI:
         return arguments
 
     def _completion(self, answer: Any, request: Request) -> Completion:
-        if not isinstance(answer, ChatCompletion) or not answer.choices:
-            raise other_api(self.host)
-        choice = answer.choices[0]
-        if choice.message is None:
-            raise other_api(self.host)
-        refusal = choice.message.refusal
-        text = refusal or choice.message.content or ""
+        if not isinstance(answer, ChatCompletion):
+            raise Unreadable(self.host)
+        usage = usage_of(answer.usage, ("prompt_tokens",), "completion_tokens")
+        # The library takes any JSON for an answer: a part may be missing, or of another kind.
+        choice: Any = (
+            answer.choices[0] if isinstance(answer.choices, list) and answer.choices else None
+        )
+        message = getattr(choice, "message", None)
+        refusal = getattr(message, "refusal", None)
+        text = refusal or getattr(message, "content", None) or ""
+        if message is None or not isinstance(text, str):
+            raise Unreadable(self.host, usage)
         stop = Stop.LENGTH if choice.finish_reason == "length" else Stop.DONE
         if refusal or choice.finish_reason == "content_filter":
             stop = Stop.REFUSED
-        usage = answer.usage
+        # A server that counts nothing is counted at the most that it can have been.
+        tokens_in, tokens_out = usage or (most_tokens(request), request.max_tokens)
         return Completion(
             text=text,
-            # A server that counts nothing is counted at the most that it can have been.
-            tokens_in=usage.prompt_tokens if usage else most_tokens(request),
-            tokens_out=usage.completion_tokens if usage else request.max_tokens,
+            tokens_in=tokens_in,
+            tokens_out=tokens_out,
             model=answer.model or self.model,
             stop=stop,
         )
@@ -134,17 +131,12 @@ class OpenAI:
                 f"{self.host} takes no more calls: the account's quota is used up",
                 hint="add credit or raise the limit there; the same command then goes on",
             )
-        if status in (408, 409, 429) or status >= 500:
-            return Unanswered(
-                f"{self.host} answered {status}",
-                again=True,
-                wait=asked_wait(error.response.headers),
-                throttled=status in (429, 503),
-                unsure=status in (408, 504),
-            )
+        again = may_try_again(self.host, status, error.response.headers, THROTTLED)
+        if again is not None:
+            return again
         if code in TOO_LONG or status == 413:
             return Unanswered(f"{self.host}: the prompt is too long for {self.model}")
-        said = error.message.splitlines()[0] if error.message else f"status {status}"
+        said = first_line(error.message) or f"status {status}"
         return EndpointError(
             f"{self.host} refused the call: {said}",
             hint="if it does not know JSON schemas set endpoint.structured: none; check "
@@ -152,10 +144,3 @@ class OpenAI:
             if "format" in said or "schema" in said
             else "check endpoint.model, base_url and parameters",
         )
-
-
-def _perhaps_read(error: openai.APIConnectionError) -> bool:
-    """Whether the call may have arrived before the connection broke."""
-    import httpx2
-
-    return not isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))

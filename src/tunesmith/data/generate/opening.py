@@ -10,16 +10,22 @@ from tunesmith.errors import ConfigError
 
 
 def open_endpoint(
-    settings: EndpointSettings, *, local: Callable[[Request], Completion] | None = None
+    settings: EndpointSettings,
+    *,
+    local: Callable[[Request], Completion] | None = None,
+    weights: str = "",
 ) -> Endpoint:
-    """The endpoint that a recipe names; ConfigError where its library or its key is missing."""
+    """The endpoint that a recipe names; ConfigError where its library is missing.
+
+    `local` is the model of a local endpoint, `weights` a word that stands for what it learned.
+    """
     if settings.kind == "local":
         if local is None:
             raise ConfigError(
                 "a local endpoint needs a model that was loaded for it",
                 hint="call it through `tunesmith data generate`",
             )
-        return Local(settings.model, local)
+        return Local(settings.model, local, weights)
     try:
         if settings.kind == "openai":
             from tunesmith.data.generate.openai_endpoint import OpenAI

@@ -20,9 +20,10 @@ from tunesmith.config.generate import QuestionsSettings, QuestionType
 from tunesmith.data.collect.document import Document
 from tunesmith.data.generate.endpoint import Completion, Request
 from tunesmith.data.generate.structured import Reading, Written, ask_twice, parse, problems
+from tunesmith.data.quality.mask import masked
 from tunesmith.records import Message
 
-SHORTEST_QUOTE = 4  # words; fewer would stand in any text
+SHORTEST_QUOTE = 5  # words; fewer would stand in any text
 SPACE = re.compile(r"\s+")
 WORD = re.compile(r"[^\W\d_]{2,}")  # letters; rules of a table and figures are no words
 
@@ -220,7 +221,7 @@ def _wrong(entry: Mapping[str, Any], assignment: Assignment) -> tuple[str, ...]:
     if len(WORD.findall(quote)) < SHORTEST_QUOTE:
         return (f"citation.quote has fewer than {SHORTEST_QUOTE} words",)
     if not stands_in(quote, assignment.shown):
-        return (f"citation.quote does not stand in the document: {quote[:80]!r}",)
+        return (f"citation.quote does not stand in the document: {masked(quote)[:80]!r}",)
     return ()
 
 

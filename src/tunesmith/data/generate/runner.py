@@ -19,7 +19,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from tunesmith.config.generate import EndpointSettings
-from tunesmith.data.generate.endpoint import Completion, Endpoint, Request, Stop, Unanswered
+from tunesmith.data.generate.endpoint import (
+    Completion,
+    Endpoint,
+    Request,
+    Stop,
+    Unanswered,
+    Unreadable,
+)
 from tunesmith.data.generate.endpoint import call_key as key_of_call
 from tunesmith.data.generate.ledger import BudgetReachedError, Ledger, Spending
 from tunesmith.data.generate.waiting import Pace
@@ -41,6 +48,10 @@ class Stopped(TunesmithError):  # noqa: N818 - it is no fault of this call
     """Another call ended the work before this one was made."""
 
 
+class NotKept(TunesmithError):  # noqa: N818 - it is no fault
+    """The store has no answer to this call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Work in hand. `projected` is what the whole will cost in USD, None before that can be said.
@@ -59,11 +70,13 @@ class Progress:
 class Harvest(Generic[R]):
     """What the items gave, by their position; and what ended the work before its end, if anything.
 
-    `failures` holds reasons of items whose call came to nothing.
+    `failures` holds reasons of items whose call came to nothing; with the first `begun` items work
+    was begun.
     """
 
     results: dict[int, R] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
+    begun: int = 0
     stopped: BaseException | None = None
 
     @property
@@ -115,26 +128,53 @@ class Runner:
                 return self._paid(key, request)
         return self._paid(key, request)
 
+    def kept(self, request: Request) -> Completion:
+        """The answer that the store has to a request; NotKept where it has none."""
+        known = self._calls.answered_call(key_of_call(self.endpoint, request))
+        if known is None:
+            raise NotKept("not asked yet")
+        self.ledger.reuse()
+        return _kept(known)
+
     def each(
         self,
         items: Sequence[T],
         work: Callable[[T], R],
         heard: Callable[[Progress], None] = lambda progress: None,
+        more: Callable[[Harvest[R]], int] | None = None,
     ) -> Harvest[R]:
         """Do the work for every item, several at a time; what is under way is brought to its end.
 
-        Ctrl-C, an EndpointError and a spent budget end the work early; the harvest says which.
+        `more` says with how many further items to begin, from what is there so far, each time that
+        all that were begun are done; 0 ends it. Ctrl-C, an EndpointError and a spent budget end the
+        work early; the harvest says which.
         """
         harvest: Harvest[R] = Harvest()
-        heard(self._progress(harvest, len(items)))
+        while self._ended is None and harvest.begun < len(items):
+            first = harvest.begun
+            wanted = len(items) if more is None else more(harvest)
+            if wanted <= 0:
+                break
+            harvest.begun = min(len(items), first + wanted)
+            self._do(items, range(first, harvest.begun), work, heard, harvest)
+        harvest.stopped = self._ended
+        return harvest
+
+    def _do(
+        self,
+        items: Sequence[T],
+        indices: range,
+        work: Callable[[T], R],
+        heard: Callable[[Progress], None],
+        harvest: Harvest[R],
+    ) -> None:
+        heard(self._progress(harvest, harvest.begun))
         with ThreadPoolExecutor(self._settings.concurrency, thread_name_prefix="ask") as pool:
-            futures = {
-                pool.submit(self._unless_stopped, work, item): i for i, item in enumerate(items)
-            }
+            futures = {pool.submit(self._unless_stopped, work, items[i]): i for i in indices}
             try:
                 for future in as_completed(futures):
                     self._gather(harvest, futures[future], future)
-                    heard(self._progress(harvest, len(items)))
+                    heard(self._progress(harvest, harvest.begun))
             except KeyboardInterrupt as wish:
                 self._end(wish)
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -144,8 +184,6 @@ class Runner:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-        harvest.stopped = self._ended
-        return harvest
 
     def _unless_stopped(self, work: Callable[[T], R], item: T) -> R:
         self._check()
@@ -207,8 +245,7 @@ class Runner:
 
     def _attempt(self, key: str, request: Request) -> Completion:
         self._check()
-        worst = self.ledger.worst(request)
-        self.ledger.reserve(worst)
+        worst = self.ledger.reserve(request)
         expected = _expected(request)
         number = None
         try:
@@ -225,14 +262,9 @@ class Runner:
             began = time.monotonic()
             completion = self.endpoint.complete(request)
         except BaseException as error:
-            if isinstance(error, Unanswered) and error.unsure:
-                self.ledger.lose(worst)
-            else:
-                self.ledger.refund(worst)
-                if number is not None:
-                    self._calls.drop_call(number)
+            self._account(error, request, worst, number)
             raise
-        cost = self.ledger.settle(worst, completion.tokens_in, completion.tokens_out)
+        cost = self.ledger.settle(request, worst, completion.tokens_in, completion.tokens_out)
         self._pace.correct(expected, completion.tokens_in + completion.tokens_out)
         self._calls.close_call(
             number,
@@ -245,6 +277,25 @@ class Runner:
             seconds=time.monotonic() - began,
         )
         return completion
+
+    def _account(
+        self, error: BaseException, request: Request, worst: float, number: int | None
+    ) -> None:
+        """What a call that gave nothing costs: what its answer says, the worst where it may be
+        charged for, and nothing where it was refused, or not even sent (`number` is None)."""
+        if number is not None and isinstance(error, Unreadable) and error.usage is not None:
+            cost = self.ledger.settle(request, worst, *error.usage)
+            self._calls.charge_call(number, *error.usage, cost_usd=cost)
+            return
+        unsure = isinstance(error, Unreadable) or not isinstance(error, TunesmithError)
+        if isinstance(error, Unanswered):
+            unsure = error.unsure
+        if number is not None and unsure:
+            self.ledger.lose(worst)
+            return
+        self.ledger.refund(worst)
+        if number is not None:
+            self._calls.drop_call(number)
 
     def _wait(self, error: Unanswered, attempt: int) -> None:
         """Pause before the next attempt: as long as was asked for, else longer each time."""

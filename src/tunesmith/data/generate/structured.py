@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from tunesmith.data.generate.endpoint import Completion, Request, Stop
+from tunesmith.data.quality.mask import masked
 from tunesmith.errors import ConfigError, TunesmithError
 from tunesmith.records import Message
 
@@ -65,7 +66,7 @@ def problems(value: Any, schema: Mapping[str, Any]) -> tuple[str, ...]:
             "the library 'jsonschema' is not installed", hint="pip install 'tunesmith[llm]'"
         ) from error
     errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda e: list(e.path))
-    return tuple(f"{error.json_path}: {_short(error.message)}" for error in errors)
+    return tuple(f"{error.json_path}: {_short(masked(error.message))}" for error in errors)
 
 
 def ask_twice(

@@ -6,7 +6,7 @@ The plugins of `detect-secrets` 1.5 are read for their patterns and nothing else
 - `analyze_string` gives the last group of a pattern, which for a GitHub token is `ghp`: hiding
   that would hide nothing. Here the whole match counts; a JSON Web Token is followed to its end
   (its pattern stops before the signature) and a private key to its last line;
-- an unquoted password runs to the next quote or to the end of the text: here to the next blank.
+- its values of something called a password take any code for one: here a call or an index is none.
 
 Its entropy detectors are left out: they want quoted strings, of which JSON and code are full. A few
 kinds that it lacks are added. Each pattern is asked only where a word of its own stands.
@@ -21,44 +21,25 @@ from functools import cache
 
 from tunesmith.data.quality.spans import Span
 
-# Plugin, and what must stand in the text before its patterns are tried; small letters: any case.
+# Their first letters are common, and their capitals are not.
+_CAPITALS = re.compile(r"A(?:KC|P[0-35A-F]|3T|BIA|CCA|KIA|SIA)")
+CAPITALS = "A"
+# Plugin, and what must stand in the text, in any case, before its patterns are tried.
 PLUGINS: dict[str, tuple[str, ...]] = {
-    "artifactory.ArtifactoryDetector": (
-        "AKC",
-        "APA",
-        "APB",
-        "APC",
-        "APD",
-        "APE",
-        "APF",
-        "AP0",
-        "AP1",
-        "AP2",
-        "AP3",
-        "AP5",
-    ),
-    "aws.AWSKeyDetector": ("A3T", "ABIA", "ACCA", "AKIA", "ASIA", "aws"),
+    "artifactory.ArtifactoryDetector": (CAPITALS,),
+    "aws.AWSKeyDetector": (CAPITALS, "aws"),
     "azure_storage_key.AzureStorageKeyDetector": ("accountkey=",),
     "basic_auth.BasicAuthDetector": ("://",),
     "github_token.GitHubTokenDetector": ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
     "gitlab_token.GitLabTokenDetector": (
-        "glpat-",
-        "gldt-",
-        "glft-",
-        "glsoat-",
-        "glrt-",
-        "gr1348941",
-        "glcbt-",
-        "glimt-",
-        "glptt-",
-        "glagent-",
-        "gloas-",
+        *("glpat-", "gldt-", "glft-", "glsoat-", "glrt-", "gr1348941"),
+        *("glcbt-", "glimt-", "glptt-", "glagent-", "gloas-"),
     ),
     "jwt.JwtTokenDetector": ("eyj",),
     "mailchimp.MailchimpDetector": ("-us",),
     "npm.NpmDetector": ("_authtoken",),
     "openai.OpenAIDetector": ("t3blbkfj",),
-    "private_key.PrivateKeyDetector": ("begin ",),
+    "private_key.PrivateKeyDetector": ("private key", "putty-user-key"),
     "pypi_token.PypiTokenDetector": ("pypi-",),
     "sendgrid.SendGridDetector": ("sg.",),
     "slack.SlackDetector": ("xox", "hooks.slack.com"),
@@ -72,9 +53,34 @@ OWN = {
     "Hugging Face Token": (r"\bhf_[A-Za-z0-9]{30,}\b", "hf_"),
     "GitHub Fine-Grained Token": (r"github_pat_[A-Za-z0-9_]{60,}", "github_pat_"),
     "Google API Key": (r"\bAIza[A-Za-z0-9_-]{35}", "aiza"),
+    "Secret Key": (r"\bsk-[A-Za-z0-9]{32,64}\b", "sk-"),  # OpenAI's older ones, and many others'
+    "Authorization Header": (
+        r"(?i:\bauthorization[\\'\"]{0,2}\s*[:=]\s*[\\'\"]{0,2}(?:bearer|basic|token)\s+)"
+        r"([A-Za-z0-9._~+/=-]{8,})",
+        "authorization",
+    ),
+    "Bearer Token": (r"\b[Bb]earer\s+([A-Za-z0-9._~+/=-]{20,})", "bearer"),
 }
-NAMED = ("passw", "pwd", "secret", "_key", "apikey", "authkey", "db_pass", "dbpass")
-_PLACEHOLDER = re.compile(r"[<>{}$*]|your|example|xxx|placeholder|changeme|\.\.\.", re.IGNORECASE)
+INNER = frozenset({"Basic Auth Credentials", "Authorization Header", "Bearer Token"})  # group 1
+NAMED = ("passw", "passphrase", "pwd", "secret", "key", "db_pass", "dbpass", "contrase")
+# A name, and its value in quotes or up to the next blank; the quotes of JSON in JSON are escaped.
+_ASSIGNED = re.compile(
+    r"(?:passw(?:or)?d|passphrase|pwd|secret|contrase(?:\xf1|n)a|(?:db|database|key)_?pass"
+    r"|(?:api|auth|access|service|account|db|database|priv|private|client)_?key)"
+    r"\w*[\]\\'\"`]{0,4}\s*(?::=|:|=>|={1,3}|!==?)\s*\\?"
+    r"(?:(?P<mark>['\"`])(?P<quoted>[^'\"`\\\s]{6,200})\\?(?P=mark)"
+    r"|(?P<bare>[^\s'\"`,;()\[\]{}<>\\]{8,200}+)(?![(\[{]))",
+    re.IGNORECASE,
+)
+_SAID = re.compile(
+    r"\b(?:password|passphrase|passcode)(?: (?:for|of|to) \S{1,40})? (?:is|was):? ['\"`]?"
+    r"(?P<said>[^\s'\"`<>(){}\[\]]{6,200})",
+    re.IGNORECASE,
+)
+_PLACEHOLDER = re.compile(
+    r"[<>{}]|^\$[A-Za-z_]|^%\w+%$|\*\*|your|example|xxx|placeholder|changeme|\.\.\.", re.IGNORECASE
+)
+_ALGORITHM = re.compile(r"^(?:sha|md|bcrypt|pbkdf|argon|aes|base|utf|rsa|hmac|rfc|iso)\W?\d", re.I)
 _TOKEN_REST = re.compile(r"[A-Za-z0-9_.=+/-]*")
 _KEY_END = re.compile(r"-----END[^-]*-----")
 
@@ -82,17 +88,18 @@ _KEY_END = re.compile(r"-----END[^-]*-----")
 @dataclass(frozen=True, slots=True)
 class _Detector:
     kind: str
-    needles: tuple[str, ...]
     pattern: re.Pattern[str]
 
 
 def secrets(text: str) -> list[Span]:
     """Where secrets stand; spans may overlap."""
     lowered = text.lower()
+    detectors = _detectors()
+    there = [word for word in detectors if word in lowered]
+    if _CAPITALS.search(text):
+        there.append(CAPITALS)
     found: list[Span] = []
-    for detector in _detectors():
-        if not any(n in (text if n.isupper() else lowered) for n in detector.needles):
-            continue
+    for detector in dict.fromkeys(it for word in there for it in detectors[word]):
         for match in detector.pattern.finditer(text):
             span = _span(detector.kind, match, text)
             if span is not None:
@@ -107,50 +114,47 @@ def _span(kind: str, match: re.Match[str], text: str) -> Span | None:
     if kind == "Private Key":
         close = _KEY_END.search(text, end)
         return Span(kind, start, close.end() if close else len(text))
-    if kind == "Basic Auth Credentials":
-        return Span(kind, *match.span(1))
     if kind == "JSON Web Token":
         rest = _TOKEN_REST.match(text, end)
         return Span(kind, start, rest.end() if rest else end)
-    # Every other token holds a digit; a long word in capitals does not.
-    return Span(kind, start, end) if any(c.isdigit() for c in match.group()) else None
+    if kind in INNER:
+        start, end = match.span(1)
+    value = text[start:end]
+    # Every other token holds a digit or mixes its letters; a word, also in capitals, does not.
+    mixed = any(c.islower() for c in value) and any(c.isupper() for c in value[1:])
+    drawn = any(c.isdigit() for c in value) or (kind == "Authorization Header" and mixed)
+    kept = kind == "Basic Auth Credentials" or (drawn and not _PLACEHOLDER.search(value))
+    return Span(kind, start, end) if kept else None
 
 
 def _named(text: str) -> Iterator[Span]:
     """Values given to something called a password, a secret or a key."""
-    for pattern, group in _assignments():
-        for match in pattern.finditer(text):
-            value = match.group(group).split()[0] if match.group(group).split() else ""
-            value = value.rstrip(".,;)")
-            start = match.start(group) + match.group(group).find(value)
-            if (
-                8 <= len(value) <= 200
-                and any(c.isdigit() for c in value)
-                and any(c.isalpha() for c in value)
-                and not _PLACEHOLDER.search(value)
-                and "://" not in value
-            ):
-                yield Span("Secret Keyword", start, start + len(value))
+    for match in (*_ASSIGNED.finditer(text), *_SAID.finditer(text)):
+        group = str(match.lastgroup)
+        value = match[group] if group == "quoted" else match[group].rstrip(".,;:)!?")
+        if (
+            any(c.isdigit() for c in value)
+            and any(c.isalpha() for c in value)
+            and not _PLACEHOLDER.search(value)
+            and not (group != "quoted" and _ALGORITHM.search(value))
+            and "://" not in value
+        ):
+            yield Span("Secret Keyword", match.start(group), match.start(group) + len(value))
 
 
 @cache
-def _detectors() -> tuple[_Detector, ...]:
+def _detectors() -> dict[str, list[_Detector]]:
+    """The detectors by what must stand in a text in small letters; no capital ever does."""
     from importlib import import_module
 
-    found = []
+    found: dict[str, list[_Detector]] = {}
     for name, needles in PLUGINS.items():
         module, _, attribute = name.partition(".")
         plugin = getattr(import_module(f"detect_secrets.plugins.{module}"), attribute)
-        found += [_Detector(plugin.secret_type, needles, p) for p in plugin.denylist]
-    found += [_Detector(kind, (needle,), re.compile(p)) for kind, (p, needle) in OWN.items()]
-    return tuple(found)
-
-
-@cache
-def _assignments() -> tuple[tuple[re.Pattern[str], int], ...]:
-    from detect_secrets.plugins import keyword
-
-    return (
-        (keyword.FOLLOWED_BY_COLON_REGEX, 4),
-        (keyword.FOLLOWED_BY_EQUAL_SIGNS_REGEX, 5),
-    )
+        for needle in needles:
+            found.setdefault(needle, []).extend(
+                _Detector(plugin.secret_type, p) for p in plugin.denylist
+            )
+    for kind, (pattern, needle) in OWN.items():
+        found.setdefault(needle, []).append(_Detector(kind, re.compile(pattern)))
+    return found

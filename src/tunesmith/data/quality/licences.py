@@ -1,82 +1,106 @@
 """The licence of each row, and whether the licences of a mix may stand together.
 
-A small table, in SPDX names (https://spdx.org/licenses): whoever adapts must know it by heart. It
-takes the cautious side: training data that is published or shared is an adaptation, so that
+`spdx` reads the names; here are the rules. They take the cautious side: training data that is
+published or shared is an adaptation of all of its rows, so that
 
+- a licence that forbids adaptation (ND) goes with none, not even alone (CC BY-ND 4.0, 2(a)(1));
 - a share-alike licence wants the whole under itself, and none that forbids commerce fits under it
   (CC BY-SA 4.0, 3(b); https://wiki.creativecommons.org/wiki/Wiki/cc_license_compatibility);
-- two different share-alike licences exclude each other, but for CC-BY-SA-4.0 into GPL-3.0, which
-  is one-way and allowed (https://creativecommons.org/compatiblelicenses), and versions of one;
-- a licence that forbids adaptation (ND) goes with none, not even alone.
+- two different share-alike licences exclude each other (the same 3(b); GPL-3.0, 5(c); GFDL-1.3, 4;
+  ODbL-1.0, 4.4), but for CC-BY-SA-4.0 into GPL-3.0, one way, where that version may be chosen
+  (https://creativecommons.org/compatiblelicenses); earlier versions of it may not;
+- CC-BY-SA and CC-BY-NC-SA from 2.0 on may be taken up into a later version of themselves (2.0 and
+  2.5, 4(b); 3.0, 4(b); https://creativecommons.org/faq, "later version"); 1.0 may not;
+- GPL, AGPL and GFDL need one version that both allow (GPL-2.0, 9; GPL-3.0, 14; GFDL-1.3, 10);
+  AGPL-3.0 goes with GPL-3.0 (13 of both);
+- what goes into a GPL is the FSF's list (https://www.gnu.org/licenses/license-list.html): not EPL,
+  CDDL, BSD-4-Clause, Apache-1.x, MPL-1.x or MPL-2.0-no-copyleft-exception; Apache-2.0 and LGPL-3.0
+  only where version 3 may be chosen (https://www.apache.org/licenses/GPL-compatibility.html).
 
 This is no legal advice; it says where to ask for some.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, product
 
 from tunesmith.data.quality.flags import Flag, Hit
+from tunesmith.data.quality.spdx import COMMERCE, NONE, SHARE, Licence, Terms, alternatives
 from tunesmith.records import Example, Finding, Severity
 
-FREE, SHARE, COMMERCE, NONE = "permissive", "share-alike", "non-commercial", "no adaptation"
-KINDS: Mapping[str, tuple[str, str]] = {  # SPDX name without version -> kind, family
-    **dict.fromkeys(("MIT", "MIT-0", "Apache", "BSD", "0BSD", "ISC", "Zlib"), (FREE, "")),
-    **dict.fromkeys(("Unlicense", "CC0", "PDDL", "CC-PDDC", "WTFPL", "PSF"), (FREE, "")),
-    **dict.fromkeys(("CC-BY", "ODC-By", "CDLA-Permissive", "PostgreSQL"), (FREE, "")),
-    **dict.fromkeys(("EPL", "MPL", "LGPL", "CDDL"), (FREE, "")),  # per file: they do not spread
-    "CC-BY-SA": (SHARE, "CC-BY-SA"),
-    "GFDL": (SHARE, "GFDL"),
-    "GPL": (SHARE, "GPL"),
-    "AGPL": (SHARE, "GPL"),
-    "ODbL": (SHARE, "ODbL"),
-    "CDLA-Sharing": (SHARE, "CDLA-Sharing"),
-    "CC-BY-NC": (COMMERCE, ""),
-    "CC-BY-NC-SA": (COMMERCE, "CC-BY-NC-SA"),
-    "CC-BY-ND": (NONE, ""),
-    "CC-BY-NC-ND": (NONE, ""),
-}
-_SPELLINGS = (
-    (re.compile(r"cc[ _-]?(?:zero|0)", re.I), "CC0"),
-    (re.compile(r"creative commons|cc[ _-]?(?=by)", re.I), "CC-"),
-    (re.compile(r"attribution", re.I), "BY"),
-    (re.compile(r"share[ -]?alike", re.I), "SA"),
-    (re.compile(r"non[ -]?commercial", re.I), "NC"),
-    (re.compile(r"no[ -]?deriv\w*", re.I), "ND"),
-    (re.compile(r"\b(?:the|licen[cs]e|international|unported|generic|version)\b|,", re.I), " "),
-)
-_VERSION = re.compile(r"[-_ ]*v?(\d+(?:\.\d+)*)(?:-only|-or-later|\+|-clause)?\b.*$", re.I)
+UPGRADED = frozenset({"CC-BY-SA", "CC-BY-NC-SA"})  # into later versions of themselves, from 2.0 on
+GPLS = frozenset({"GPL", "AGPL"})
 
 
-def family(licence: str) -> str | None:
-    """SPDX name without its version, in the table's spelling; None where it is not in the table."""
-    text = licence.strip()
-    for pattern, name in _SPELLINGS:
-        text = pattern.sub(name, text)
-    text = re.sub(r"[\s_-]+", "-", text.strip(" -.")).replace("CC--", "CC-")
-    known = {name.lower(): name for name in KINDS}
-    for candidate in (text, _VERSION.sub("", text), re.sub(r"-\d.*$", "", text)):
-        folded = candidate.strip("-").lower()
-        if folded in known:
-            return known[folded]
-    return None
-
-
-def conflict(one: str, other: str) -> str | None:
-    """Why two families of the table may not be mixed; None where they may."""
-    (kind, wing), (kind2, wing2) = KINDS[one], KINDS[other]
-    for name, its in ((one, kind), (other, kind2)):
-        if its == NONE:
-            return f"{name} forbids adaptations"
-    if {kind, kind2} == {SHARE, COMMERCE}:
-        share, closed = (one, other) if kind == SHARE else (other, one)
+def conflict(one: Licence, other: Licence) -> str | None:
+    """Why two licences may not be mixed; None where they may, or where no rule is known."""
+    for it in (one, other):
+        if it.kind == NONE:
+            return f"{it} forbids adaptations"
+    if {one.kind, other.kind} == {SHARE, COMMERCE}:
+        share, closed = (one, other) if one.kind == SHARE else (other, one)
         return f"{share} wants the whole under itself, {closed} forbids commerce"
-    if wing and wing2 and wing != wing2 and {wing, wing2} != {"CC-BY-SA", "GPL"}:
+    if one.name == other.name:
+        return None if _versions_meet(one, other) else f"no version is both {one} and {other}"
+    for gpl, it in ((one, other), (other, one)):
+        if gpl.name in GPLS:
+            return None if _into_gpl(it, gpl) else f"{it} may not go into {gpl}"
+    if one.kind == other.kind == SHARE:
         return f"{one} and {other} each want the whole under themselves"
     return None
+
+
+def _versions_meet(one: Licence, other: Licence) -> bool:
+    if one.name in UPGRADED:
+        return one.version == other.version or (1, 0) not in (one.version, other.version)
+    return one.kind != SHARE or one.meets(other)
+
+
+def _into_gpl(it: Licence, gpl: Licence) -> bool:
+    """Whether it may go into a GPL or AGPL of another name; without a version, its newest counts,
+    but for CC-BY-SA, of which the older ones are the more frequent."""
+    version = it.version or (9, 0)
+    match it.name:
+        case "GPL" | "AGPL":  # one of each: they share version 3
+            fits = it.allows(3) and gpl.allows(3)
+        case "CC-BY-SA":
+            fits = it.version == (4, 0) and gpl.name == "GPL" and gpl.allows(3)
+        case "Apache":
+            fits = version >= (2, 0) and gpl.allows(3)
+        case "LGPL":
+            fits = version < (3, 0) or it.version is None or gpl.allows(3)
+        case "MPL":
+            fits = version >= (2, 0) and not it.rest
+        case "BSD":
+            fits = version != (4,)
+        case _:
+            fits = it.name not in {"EPL", "CDDL"} and it.kind != SHARE
+    return fits
+
+
+def between(one: Terms, other: Terms) -> str | None:
+    """Why what stands under the one may not be mixed with what stands under the other."""
+    pairs = product(one.licences, other.licences)
+    return next((why for a, b in pairs if (why := conflict(a, b)) is not None), None)
+
+
+def chosen(expressions: Iterable[str]) -> dict[str, Terms]:
+    """The terms of each expression: of several alternatives the freest that fits to the others.
+
+    Those without a choice stand first; a choice that fits to none of what stands is the freest.
+    """
+    taken: dict[str, Terms] = {}
+    for expression in sorted(expressions, key=lambda it: len(alternatives(it))):
+        offered = [terms for terms in alternatives(expression) if not terms.unknown]
+        fits = (
+            terms
+            for terms in offered
+            if not any(between(terms, it) for it in (terms, *taken.values()))
+        )
+        taken[expression] = next(fits, (offered or alternatives(expression))[0])
+    return taken
 
 
 def licences(examples: Sequence[Example]) -> tuple[list[Flag], list[Finding]]:
@@ -91,9 +115,9 @@ def licences(examples: Sequence[Example]) -> tuple[list[Flag], list[Finding]]:
     silent = len(rows.pop("", ()))
     if not rows:
         return [], []
-    families = {licence: family(licence) for licence in rows}
-    flags = _unknown(rows, families)
-    flags += _conflicts(rows, families, examples)
+    terms = chosen(rows)
+    flags = _unknown(rows, terms)
+    flags += _conflicts(rows, terms, examples)
     said = ", ".join(f"{licence} ({len(of):,})" for licence, of in _most(rows))
     missing = f"; {silent:,} rows say none" if silent else ""
     mix = Finding(
@@ -110,19 +134,20 @@ def _most(rows: Mapping[str, list[int]]) -> list[tuple[str, list[int]]]:
     return sorted(rows.items(), key=lambda item: (-len(item[1]), item[0]))
 
 
-def _unknown(rows: Mapping[str, list[int]], families: Mapping[str, str | None]) -> list[Flag]:
-    hits = [Hit(i, name) for name, of in _most(rows) if families[name] is None for i in of]
+def _unknown(rows: Mapping[str, list[int]], terms: Mapping[str, Terms]) -> list[Flag]:
+    unknown = [(name, of) for name, of in _most(rows) if terms[name].unknown]
+    hits = [Hit(i, name) for name, of in unknown for i in of]
     if not hits:
         return []
-    names = ", ".join(name for name, of in _most(rows) if families[name] is None)
+    names = ", ".join(name for name, _ in unknown)
     message = f"rows have a licence that the table does not know: {names}"
-    advice = "Write its SPDX name, or read whether it allows what you mean to do."
+    advice = "Write its SPDX expression, or read whether it allows what you mean to do."
     return [Flag("unknown_licences", Severity.WARNING, message, tuple(hits), advice)]
 
 
 def _conflicts(
     rows: Mapping[str, list[int]],
-    families: Mapping[str, str | None],
+    terms: Mapping[str, Terms],
     examples: Sequence[Example],
 ) -> list[Flag]:
     reasons: dict[str, list[int]] = {}
@@ -130,8 +155,7 @@ def _conflicts(
     names = [name for name, _ in _most(rows)]
     alone = [(name, name) for name in names]
     for often, rare in (*alone, *combinations(names, 2)):
-        one, other = families[often], families[rare]
-        why = conflict(one, other) if one is not None and other is not None else None
+        why = between(terms[often], terms[rare])
         if why is None or (often != rare and why.endswith("forbids adaptations")):
             continue  # told by itself
         reasons.setdefault(why, []).extend(rows[rare])

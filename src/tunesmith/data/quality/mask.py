@@ -6,7 +6,7 @@ mask names its kind ("[email]"), so that a text can still be understood.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,18 +43,19 @@ def hide(text: str, spans: Iterable[Span]) -> str:
     return "".join([*parts, text[at:]])
 
 
-def masked_finding(finding: Finding) -> Finding:
+def masked_finding(finding: Finding, region: str | None = "US") -> Finding:
     """The finding with what is private hidden in its message and examples."""
     return replace(
         finding,
-        message=masked(finding.message),
-        examples=tuple(masked(example) for example in finding.examples),
+        message=masked(finding.message, region=region),
+        examples=tuple(masked(example, region=region) for example in finding.examples),
     )
 
 
-def masked_reject(reject: Reject) -> Reject:
+def masked_reject(reject: Reject, region: str | None = "US") -> Reject:
     """The reject with what is private hidden in its reason and its row."""
-    return Reject(reject.place, masked(reject.reason), masked_value(dict(reject.row)))
+    reason = masked(reject.reason, region=region)
+    return Reject(reject.place, reason, masked_value(dict(reject.row), region=region))
 
 
 def masked_value(value: Any, **what: Any) -> Any:
@@ -66,6 +67,18 @@ def masked_value(value: Any, **what: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [masked_value(inner, **what) for inner in value]
     return value
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Every string of a JSON value that `masked_value` would look at."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from strings(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from strings(inner)
 
 
 def masked_example(example: Example, **what: Any) -> Example:

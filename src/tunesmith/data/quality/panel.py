@@ -5,7 +5,7 @@ What was looked at only in part, or not at all, is said by a finding of its own 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunesmith.config.quality import CODES, QualitySettings
@@ -22,10 +22,11 @@ from tunesmith.data.quality import (
     urls,
 )
 from tunesmith.data.quality.flags import Flag, Hit
+from tunesmith.data.source import RawRow
 from tunesmith.records import Example, Finding, Severity
 
 CLUSTERED = 10_000  # rows up to which near-duplicates are searched without being asked for
-PRIVATE, LANGUAGE, NOISE = 2_000, 300, 2_000  # rows up to which they look unasked
+PERSONAL, LANGUAGE, NOISE = 2_000, 300, 2_000  # rows up to which they look unasked
 DEEP_NOISE = 20_000  # rows looked at in any case: more say no more
 LONG_ANSWER = 20  # characters below which an answer may stand in its prompt by chance
 
@@ -46,14 +47,18 @@ def look(
     deep: bool,
     tests: Mapping[str, Sequence[str]] | None = None,
     only: Collection[str] = CODES,
+    raw: Iterable[RawRow] = (),
 ) -> Seen:
     """Run the detectors of the codes in `only`; with `deep` each looks at every row.
 
-    `keys`: the prompt key of each example. `tests`: texts of public test sets by name.
+    `keys`: the prompt key of each example. `tests`: texts of public test sets by name. `raw`: the
+    rows as they stand in their files, for secrets in columns that no example holds.
     """
     wanted = frozenset(only)
     partly: list[str] = []
     flags = [f for codes, found in _cheap(examples, settings) if wanted & codes for f in found()]
+    if "secrets" in wanted:
+        flags += private.keys(examples, raw)
     flags += _costly(examples, keys, settings, wanted, partly, deep=deep)
     findings: list[Finding] = []
     if wanted & {"incompatible_licences", "unknown_licences"}:
@@ -90,9 +95,9 @@ def _costly(
     elif wanted & {"near_duplicates", "label_noise"} and (deep or count <= CLUSTERED):
         leaders = clusters([prompt_text(e) for e in examples])
         flags += repeats.near(examples, leaders, settings.max_near_duplicates_per_cluster or 1)
-    if wanted & {"secrets", "personal_data"}:
-        looked = rows("secrets and personal data", PRIVATE)
-        flags += private.private(examples, looked, settings.phone_region)
+    if "personal_data" in wanted:
+        looked = rows("personal data", PERSONAL)
+        flags += private.people(examples, looked, settings.phone_region)
     if "language_outliers" in wanted:
         flags += language.outliers(examples, rows("language", LANGUAGE), settings.languages)
     if "label_noise" in wanted and any(e.label is not None for e in examples):
@@ -132,6 +137,8 @@ def by_prompt(examples: Sequence[Example], keys: Sequence[str], codes: Collectio
         flags += repeats.exact(examples, keys)
     if "contradicting_prompts" in codes:
         flags += repeats.contradicting(examples, keys)
+    if "differing_answers" in codes:
+        flags += repeats.differing(examples, keys)
     if "answer_in_prompt" in codes:
         copied = tuple(Hit(i) for i, e in enumerate(examples) if holds_answer(e))
         if copied:
@@ -155,4 +162,4 @@ def _partly(partly: Sequence[str], count: int, *, deep: bool) -> list[Finding]:
         return []
     more = "" if deep else "Look at every row with --deep (slower)."
     message = f"of {count:,} rows not all were looked at: {'; '.join(partly)}"
-    return [Finding("not_all_looked", Severity.INFO, message, 0, action=more)]
+    return [Finding("not_all_looked", Severity.WARNING, message, 0, action=more)]

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from tunesmith.data.quality.spans import Span
 
 KINDS = ("email", "phone", "iban", "payment_card", "us_ssn", "ip_address")
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,24}\b")
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@(?:[^\W_](?:[^\W_]|-)*\.)+[^\W\d_]{2,24}\b")
 _RESERVED = re.compile(r"(?:@|\.)(?:example\.(?:com|org|net)|example|test|invalid|localhost)$")
 _DIGITS = re.compile(r"\d(?:[ ().-]{0,3}\d){6}")  # seven digits or more, in groups or not
 # As people write telephone numbers: +1 901 555 0100, (901) 555-0100, 901-555-0100, 901.555.0100.
@@ -28,6 +28,8 @@ _PHONE = re.compile(
 _CARD = re.compile(r"(?<![\d.-])[3-6]\d{3}(?:[ -]?\d){9,14}\d?(?![\d-]|\.\d)")
 _SSN = re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
+# Of IPv6 only what is given out to hosts (2000::/3, RFC 4291, 2.4): a::b is a name in code.
+_IP6 = re.compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?!\w)")
 _IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)")
 
 
@@ -48,14 +50,21 @@ def personal(text: str, region: str | None = "US") -> list[Span]:
 
 def _addresses(text: str) -> Iterator[Span]:
     """Network addresses of the open net; a version of four parts is none."""
+    for match in _IP6.finditer(text):
+        written = match.group() if match.group().endswith("::") else match.group().rstrip(":")
+        if _is_global(written):
+            yield Span("ip_address", match.start(), match.start() + len(written))
     for match in _IP.finditer(text):
         before = text[max(0, match.start() - 9) : match.start()].lower().rstrip()
-        try:
-            address = ipaddress.ip_address(match.group())
-        except ValueError:
-            continue
-        if address.is_global and not before.endswith(("version", "release", " v")):
+        if _is_global(match.group()) and not before.endswith(("version", "release", " v")):
             yield Span("ip_address", *match.span())
+
+
+def _is_global(written: str) -> bool:
+    try:
+        return ipaddress.ip_address(written).is_global
+    except ValueError:
+        return False
 
 
 def _numbers(text: str) -> Iterator[Span]:

@@ -1,8 +1,9 @@
-"""Rows that repeat: the same prompt, nearly the same prompt, several labels for one prompt."""
+"""Rows that repeat: the same prompt, nearly the same prompt, several labels or answers for one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tunesmith.data.quality.flags import Flag, Hit
 from tunesmith.records import Example, Severity
@@ -43,14 +44,36 @@ def exact(examples: Sequence[Example], keys: Sequence[str]) -> list[Flag]:
 
 def contradicting(examples: Sequence[Example], keys: Sequence[str]) -> list[Flag]:
     """Every row whose prompt carries two or more labels."""
-    labels: dict[str, set[str]] = {}
-    for example, key in zip(examples, keys, strict=True):
-        if example.label is not None:
-            labels.setdefault(key, set()).add(example.label)
-    hits = [
-        Hit(row, str(examples[row].label))
-        for row, key in enumerate(keys)
-        if len(labels.get(key, ())) > 1
-    ]
     message = "rows have a prompt that carries two or more labels"
-    return [Flag("contradicting_prompts", Severity.WARNING, message, tuple(hits))] if hits else []
+    hits = _several(keys, [e.label for e in examples])
+    noted = tuple(Hit(row, str(examples[row].label)) for row in hits)
+    return [Flag("contradicting_prompts", Severity.WARNING, message, noted)] if hits else []
+
+
+def differing(examples: Sequence[Example], keys: Sequence[str]) -> list[Flag]:
+    """Every row without a label whose prompt has two or more answers."""
+    message = "rows have a prompt that has two or more different answers"
+    hits = _several(keys, [e.target if e.label is None else None for e in examples])
+    first: dict[str, int] = {}
+    noted = tuple(Hit(r, f"as {examples[first.setdefault(keys[r], r)].place}") for r in hits)
+    return [Flag("differing_answers", Severity.WARNING, message, noted)] if hits else []
+
+
+def without_first(flag: Flag, keys: Sequence[str]) -> Flag:
+    """The flag without the first of its rows of each prompt."""
+    first: dict[str, int] = {}
+    hits = tuple(hit for hit in flag.hits if first.setdefault(keys[hit.row], hit.row) != hit.row)
+    return replace(flag, hits=hits)
+
+
+def _several(keys: Sequence[str], said: Sequence[str | None]) -> list[int]:
+    """Rows whose key is said two or more different things of; None is nothing said."""
+    seen: dict[str, set[str]] = {}
+    for key, text in zip(keys, said, strict=True):
+        if text is not None:
+            seen.setdefault(key, set()).add(text)
+    return [
+        row
+        for row, (key, text) in enumerate(zip(keys, said, strict=True))
+        if text is not None and len(seen[key]) > 1
+    ]
