@@ -241,7 +241,7 @@ def test_training_in_float16_is_refused_with_a_remedy(
 def test_an_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="unknown method 'dora'") as caught:
         get_method("dora")
-    assert caught.value.hint == "the methods are lora, qlora"
+    assert caught.value.hint == "the methods are lora, qlora, upper_lora"
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,18 @@ def test_layers_are_kept_where_examples_come_again(
         assert (compute.kept is not None) == kept_them
 
 
+def test_without_room_on_disk_every_layer_is_computed(
+    encoded: list[Encoded], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = upper(tiny_llama(), 1)
+    with (
+        packed_attention_on(model.get_base_model()),
+        kept(model, encoded, tmp_path / "nowhere") as hidden,
+    ):
+        assert hidden is None
+    assert "no room on disk" in capsys.readouterr().out
+
+
 def test_upper_lora_adapts_the_layers_that_it_is_told(settings: TrainingSettings) -> None:
     def adapted(**more: Any) -> set[int]:
         model = get_method("upper_lora").attach(

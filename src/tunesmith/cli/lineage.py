@@ -172,7 +172,7 @@ def _matrix(chain: Chain) -> Table:
 
 def _forgotten(chain: Chain) -> Table:
     table = Table(
-        title="Earlier topics, behind a session against before it (p corrected)",
+        title="Earlier topics, behind a session against before it (p corrected over them)",
         title_justify="left",
         box=None,
         padding=(0, 2, 0, 0),

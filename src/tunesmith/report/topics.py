@@ -74,4 +74,8 @@ def _forgetting(chain: Chain, share: bool, level: str) -> Grid:
         )
         rows.append((f"{c.slice.partition('=')[2]}, session {number}", "", cells))
     heads = ("before", "behind", f"difference, {level} interval", "p, corrected", "n", "verdict")
-    return Grid("Earlier topics before and behind each session", heads, tuple(rows))
+    return Grid(
+        "Earlier topics before and behind each session, p corrected over the topics of a session",
+        heads,
+        tuple(rows),
+    )

@@ -7,10 +7,11 @@ the figures of forgetting are that run's own: its comparison on each earlier top
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunesmith.errors import StoreError
-from tunesmith.records import Comparison, Estimate
+from tunesmith.records import Comparison, Estimate, Verdict
+from tunesmith.stats.multiple import holm
 from tunesmith.store.lineages import LearnedSession
 from tunesmith.store.store import Store
 
@@ -33,8 +34,8 @@ class Chain:
     sessions of other branches.
 
     `cells` are the scores (the task's first metric, in [0, 1]); `forgetting` compares each earlier
-    topic before and behind each session of the path; `general` is the perplexity of general text
-    behind each, where the recipe asked for it. `backward_transfer`: mean over the earlier topics of
+    topic before and behind each session of the path, p corrected over those topics; `general` is
+    the perplexity of general text behind each, where the recipe asked for it. `backward_transfer`: mean over the earlier topics of
     the last score less the one just after learning (Lopez-Paz and Ranzato 2017, arXiv 1706.08840,
     eq. 3); None for fewer than two sessions.
     """
@@ -100,11 +101,13 @@ def chain_of(store: Store, name: str, current: int | None = None) -> Chain:
             if found.name == "general_perplexity" and not known:
                 general.append((behind[found.variant], found.estimate))
         earlier = {f"{TOPIC}={before.topic}" for before in path[:index]}
-        forgetting += [
-            (session.number, c)
+        asked = [
+            c
             for c in comparisons
             if c.slice in earlier and (c.a, c.b, c.metric) == (PARENT, session.variant, metric)
         ]
+        wishes = store.run(session.run_id).resolved["evaluation"]
+        forgetting += [(session.number, c) for c in _own_family(asked, float(wishes["alpha"]))]
     return Chain(
         name=name,
         current=current,
@@ -116,6 +119,22 @@ def chain_of(store: Store, name: str, current: int | None = None) -> Chain:
         general=tuple(general),
         backward_transfer=_backward_transfer(path, cells),
     )
+
+
+def _own_family(asked: Sequence[Comparison], alpha: float) -> list[Comparison]:
+    """The comparisons with p corrected (Holm) over themselves alone, and the verdict that follows.
+
+    Whether an earlier topic was forgotten is a session's own question: among all the slices of its
+    run, a loss of ten points would be corrected out of sight.
+    """
+    family = []
+    for c, p in zip(asked, holm([c.p for c in asked]), strict=True):
+        if p <= alpha:
+            verdict = Verdict.BETTER if c.difference > 0 else Verdict.WORSE
+        else:
+            verdict = c.verdict if c.verdict is Verdict.EQUIVALENT else Verdict.NO_EVIDENCE
+        family.append(replace(c, p_adjusted=p, verdict=verdict))
+    return family
 
 
 def _backward_transfer(path: Sequence[LearnedSession], cells: Sequence[Cell]) -> float | None:

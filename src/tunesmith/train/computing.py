@@ -95,8 +95,8 @@ class Computation:
         """The layers below the adapters, computed once where examples are seen more than once."""
         job = self.job
         once = total_steps(job) <= steps_per_epoch(job)
-        if once or not (self.packed and self.plain):
-            return nullcontext()
+        if once or self.team is not None or not (self.packed and self.plain):
+            return nullcontext()  # several processes compute them each time
         setting = Setting(
             device=self.device,
             precision=self._precision,

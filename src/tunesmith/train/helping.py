@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from tunesmith.errors import first_line
+from tunesmith.errors import TunesmithError, first_line
 from tunesmith.models.adapters import with_earlier
 from tunesmith.models.load import load
 from tunesmith.train.computing import Computation
@@ -40,7 +40,7 @@ def _help(team: Team) -> None:
         order = team.receive()
         while isinstance(order, Begin):
             order = _train_along(team, order)
-    except (LostError, RuntimeError) as error:
+    except (LostError, RuntimeError, TunesmithError) as error:
         raise SystemExit(f"helping process {team.rank} stopped: {first_line(error)}") from error
     dist.destroy_process_group()
 
@@ -52,6 +52,7 @@ def _train_along(team: Team, begin: Begin) -> Begin | Step | None:
     model = get_method(begin.method).attach(loaded.model, begin.settings)
     job = TrainingJob(begin.name, [begin.example], [], begin.settings, seed=0, directory=Path())
     compute = Computation(loaded, model, job, StopSignals())
+    compute.team = team
     with compute.ready():
         while isinstance(order := team.receive(), Step):
             compute.help(order, team)

@@ -30,6 +30,7 @@ from tunesmith.train.memory import is_out_of_memory
 ANSWER = timedelta(minutes=30)  # how long process 0 waits for the others
 ORDERS = timedelta(days=30)  # how long they wait for it: it may be answering questions meanwhile
 SEEDS = 2**62
+Own = Callable[[Sequence[Batch], int], Tensor]
 MEMORY = "not enough memory: "
 
 
@@ -80,7 +81,7 @@ class Team:
         found: Begin | Step | None = order[0]
         return found
 
-    def add_up(self, trainable: Sequence[nn.Parameter], step: Step, own: Callable[..., Any]) -> Any:
+    def add_up(self, trainable: Sequence[nn.Parameter], step: Step, own: Own) -> Tensor:
         """Compute one step together: `own(batches, answers)` fills the gradients of this process's
         share and gives its nll; afterwards process 0 has the sums of both.
 
@@ -89,7 +90,7 @@ class Team:
         """
         try:
             self._share_weights(trainable)
-            nll, failed = None, None
+            nll, failed = torch.zeros(()), None
             try:
                 nll = own(step.batches[self.rank :: self.size], step.answers)
             except Exception as error:  # noqa: BLE001 - told to the others, then raised
@@ -124,9 +125,8 @@ class Team:
         dist.reduce(loss, dst=0)
         if self.rank == 0:
             nll.copy_(loss)
-            for parameter, part in zip(
-                trainable, flat.split([p.numel() for p in parts]), strict=True
-            ):
+            summed = torch.split(flat, [part.numel() for part in parts])
+            for parameter, part in zip(trainable, summed, strict=True):
                 if parameter.grad is not None:
                     parameter.grad.copy_(part.view_as(parameter))
 
@@ -171,8 +171,8 @@ def gather(*, answer: timedelta = ANSWER) -> Team:
 def together(team: Team) -> Iterator[None]:
     """Process 0: trainings in the block share their steps; behind it the others end.
 
-    Where one hung, what the block did stands, but the exit code is 1: torchrun, which would wait for
-    it for ever, then ends it.
+    Where one hung, what the block did stands, but the exit code is 1: torchrun, which would wait
+    for it for ever, then ends it.
     """
     _Current.team = team
     try:

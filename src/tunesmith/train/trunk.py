@@ -208,9 +208,12 @@ def _fill(
 def _on_disk(directory: Path, rows: int, width: int, dtype: torch.dtype) -> Tensor | None:
     """A tensor in a file without a name, its room reserved; None where that is too much to ask."""
     size = rows * width * dtype.itemsize
-    if size > MOST_OF_DISK * shutil.disk_usage(directory).free:
+    try:
+        if size > MOST_OF_DISK * shutil.disk_usage(directory).free:
+            return None
+        handle, name = tempfile.mkstemp(prefix="hidden-", dir=directory)
+    except OSError:
         return None
-    handle, name = tempfile.mkstemp(prefix="hidden-", dir=directory)
     try:
         with os.fdopen(handle, "r+b") as file:
             if hasattr(os, "posix_fallocate"):  # a hole that cannot be filled would end the process
