@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from statsmodels.stats.multitest import multipletests
 
 from small_runs import Ear
 from small_topics import TOPICS, write_topics
@@ -102,6 +103,10 @@ def test_every_topic_is_tested_behind_each_session_on_the_same_rows(merged: Path
     score = {(c.session, c.topic): c.estimate.value for c in chain.cells}
     by_hand = (score[3, "one"] - score[1, "one"] + score[3, "two"] - score[2, "two"]) / 2
     assert chain.backward_transfer == pytest.approx(by_hand)
+    for number in (2, 3):  # whether anything was forgotten is a question of its own
+        asked = [c for at, c in chain.forgetting if at == number]
+        corrected = multipletests([c.p for c in asked], method="holm")[1]
+        assert [c.p_adjusted for c in asked] == pytest.approx(list(corrected))
     with Store.open(merged) as store:
         page = (store.run(chain.path[-1].run_id).directory / "report.html").read_text("utf-8")
     assert "Topic after topic" in page

@@ -73,9 +73,5 @@ def _forgetting(chain: Chain, share: bool, level: str) -> Grid:
             Cell(c.verdict.value),
         )
         rows.append((f"{c.slice.partition('=')[2]}, session {number}", "", cells))
-    heads = ("before", "behind", f"difference, {level} interval", "p, corrected", "n", "verdict")
-    return Grid(
-        "Earlier topics before and behind each session, p corrected over the topics of a session",
-        heads,
-        tuple(rows),
-    )
+    heads = ("before", "behind", f"difference, {level} interval", "p", "n", "verdict")
+    return Grid("Earlier topics before and behind each session", heads, tuple(rows))

@@ -35,9 +35,9 @@ class Chain:
 
     `cells` are the scores (the task's first metric, in [0, 1]); `forgetting` compares each earlier
     topic before and behind each session of the path, p corrected over those topics; `general` is
-    the perplexity of general text behind each, where the recipe asked for it. `backward_transfer`: mean over the earlier topics of
-    the last score less the one just after learning (Lopez-Paz and Ranzato 2017, arXiv 1706.08840,
-    eq. 3); None for fewer than two sessions.
+    the perplexity of general text behind each, where the recipe asked for it. `backward_transfer`:
+    mean over the earlier topics of the last score less the one just after learning (Lopez-Paz and
+    Ranzato 2017, arXiv 1706.08840, eq. 3); None for fewer than two sessions.
     """
 
     name: str
