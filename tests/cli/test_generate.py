@@ -268,7 +268,7 @@ def test_a_source_reads_the_rows_that_were_generated(
     recipe: Callable[..., Path], tmp_path: Path
 ) -> None:
     from tunesmith.config import load_recipe
-    from tunesmith.pipeline import home_of, plan_recipe
+    from tunesmith.pipeline import forecast_recipe, home_of
 
     with openai_server(good_pairs) as server:
         file = recipe(server.url)
@@ -277,12 +277,12 @@ def test_a_source_reads_the_rows_that_were_generated(
         file.write_text(yaml.safe_dump(values))
         resolved = load_recipe(file)
         with pytest.raises(DataError, match="qa are not there yet") as caught:
-            plan_recipe(resolved, home=home_of(None), listener=Ear())
+            forecast_recipe(resolved, home=home_of(None), listener=Ear())
         assert "tunesmith data generate qa" in caught.value.hint
         assert typed(file).exit_code == 0
         assert len(server.calls) == COUNT
         ear = Ear()
-        plan_recipe(resolved, home=home_of(None), listener=ear)
+        forecast_recipe(resolved, home=home_of(None), listener=ear)
         assert len(server.calls) == COUNT  # a run asks nobody
     assert any("24 rows: 24 usable" in line for line in ear.lines)
 

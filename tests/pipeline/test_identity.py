@@ -8,7 +8,7 @@ from pathlib import Path
 from small_runs import Ear
 from tunesmith.config import load_recipe
 from tunesmith.models import nano
-from tunesmith.pipeline import plan_recipe
+from tunesmith.pipeline import forecast_recipe
 
 TASK = """
 from tunesmith.records import Message
@@ -51,7 +51,7 @@ def data_artefacts(home: Path) -> set[Path]:
 
 def prepare(recipe: Path, home: Path) -> int:
     """Number of data artefacts after planning, which prepares the data."""
-    plan_recipe(load_recipe(recipe), home=home, listener=Ear())
+    forecast_recipe(load_recipe(recipe), home=home, listener=Ear())
     return len(data_artefacts(home))
 
 

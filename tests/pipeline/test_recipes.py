@@ -10,7 +10,7 @@ import pytest
 from small_runs import SMALL, Ear
 from tunesmith.config import load_recipe
 from tunesmith.data.freeze import read_splits
-from tunesmith.pipeline import plan_recipe, run_recipe
+from tunesmith.pipeline import forecast_recipe, run_recipe
 from tunesmith.records import Splits
 from tunesmith.store.store import Store
 
@@ -35,7 +35,7 @@ def parts(home: Path) -> Splits:
 def test_augmentation_reaches_the_training_part_and_no_other(tmp_path: Path) -> None:
     found = {}
     for name, more in (("plain", ()), ("more", ("data.sources.machines.augment.broken_dot=0.5",))):
-        plan_recipe(load_recipe("anecdot", sets=[*SMALL, *more]), home=tmp_path / name)
+        forecast_recipe(load_recipe("anecdot", sets=[*SMALL, *more]), home=tmp_path / name)
         found[name] = parts(tmp_path / name)
     plain, more = found["plain"], found["more"]
     assert more.test == plain.test

@@ -19,8 +19,8 @@ from tunesmith.models import nano
 from tunesmith.pipeline import (
     Finished,
     draw_report,
+    forecast_recipe,
     list_runs,
-    plan_recipe,
     remove_run,
     run_recipe,
     show_run,
@@ -167,10 +167,10 @@ def test_labels_where_a_task_has_none_are_refused_before_any_work(tmp_path: Path
 
 def test_a_plan_needs_no_run(home: Path) -> None:
     before = len(list_runs(home))
-    plans = plan_recipe(load_recipe("anecdot", sets=SMALL), home=home)
+    plans = forecast_recipe(load_recipe("anecdot", sets=SMALL), home=home)
     assert set(plans) == {"lora", "qlora"}
-    assert plans["lora"].steps == 3
-    assert plans["lora"].value("learning_rate") == 4e-3
+    assert plans["lora"].plan.steps == 3
+    assert plans["lora"].plan.value("learning_rate") == 4e-3
     assert len(list_runs(home)) == before
 
 

@@ -40,6 +40,8 @@ def program():
         steps.append(asdict(step))
         if harm and step.step == 2:
             os.kill(int(helpers.read_text()), getattr(signal, harm))
+        if harm == "SIGKILL":  # torchrun looks ten times a second
+            time.sleep(1)
     def say(line):
         print("said:", line, flush=True)
     for name in ("one", "two"):
@@ -171,3 +173,20 @@ def test_dropout_is_drawn_apart_and_the_same_again(
     again = training(tmp_path / "again", base_folder, settings, processes=2)
     assert once[2].returncode == again[2].returncode == 0, once[2].stderr
     assert [s["loss"] for s in once[0]] == [s["loss"] for s in again[0]]
+
+
+@pytest.mark.slow
+def test_the_command_runs_under_accelerate_and_says_what_is_not_sharded(tmp_path: Path) -> None:
+    config = Path(__file__).parents[2] / "examples" / "accelerate" / "fsdp2.yaml"
+    sets = (
+        *("methods.qlora=null", "data.sources.machines.rows=40", "data.sources.unseen.rows=12"),
+        *("training.max_steps=2", "evaluation.max_new_tokens=8", "evaluation.replicates=200"),
+    )
+    launch = [*("-m", "accelerate.commands.launch", "--config_file", str(config))]
+    launch += ["--num_processes", "2", "--main_process_port", "0", "-m", "tunesmith", "run"]
+    told = [f"--set={value}" for value in sets] + ["--json", "--home", str(tmp_path / "home")]
+    done = start(tmp_path, [*launch, "anecdot", *told], processes=1)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("2 processes share each step, and each holds the whole base") == 1
+    assert "lora" in json.loads(done.stdout)["variants"]
+    assert len(list((tmp_path / "home" / "runs").iterdir())) == 1

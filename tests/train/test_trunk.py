@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,12 +15,13 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from tiny_models import tiny_llama
+from tiny_models import load_base, tiny_llama
 from tunesmith.config import TrainingSettings
-from tunesmith.errors import ConfigError
+from tunesmith.errors import ConfigError, Interrupted
 from tunesmith.models.attention import packed_attention_on
 from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
+from tunesmith.records import TrainingStep
 from tunesmith.train.batches import BatchBuilder, pack
 from tunesmith.train.computing import Computation
 from tunesmith.train.job import TrainingJob
@@ -221,6 +224,27 @@ def test_without_room_on_disk_every_layer_is_computed(
     ):
         assert hidden is None
     assert "no room on disk" in capsys.readouterr().out
+
+
+def test_a_training_that_was_stopped_goes_on_bit_for_bit(
+    base_folder: Path, settings: TrainingSettings, encoded: list[Encoded], tmp_path: Path
+) -> None:
+    settings = settings.model_copy(update={"num_train_epochs": 2})
+
+    def run(folder: Path, stop_at: int = 0) -> bytes:
+        def on_step(step: TrainingStep) -> None:
+            if step.step == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        folder.mkdir(exist_ok=True)
+        job = TrainingJob("upper", encoded, (), settings, 5, folder, on_step=on_step)
+        adapter = train(load_base(base_folder), get_method("upper_lora"), job)
+        return (adapter.directory / "adapter_model.safetensors").read_bytes()
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Interrupted, match="stopped at step 8 of 12"):
+        run(tmp_path / "parts", stop_at=8)
+    assert run(tmp_path / "parts") == whole
 
 
 def test_upper_lora_adapts_the_layers_that_it_is_told(settings: TrainingSettings) -> None:

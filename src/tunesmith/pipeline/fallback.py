@@ -40,7 +40,8 @@ def as_possible(resolved: Resolved, hardware: Hardware, say: Callable[[str], Non
     fates = [
         f"{old} is left out, the recipe has the same without"
         if new is None
-        else f"{old} becomes {methods[new].method}" + (f", called {new}" if new != old else "")
+        else f"{old} becomes {methods[new].method}"
+        + (f", called {new}" if new not in (old, methods[new].method) else "")
         for old, new in names.items()
     ]
     say(f"no 4-bit base ({hardware.four_bit_reason}), {dtype} instead: " + "; ".join(fates))

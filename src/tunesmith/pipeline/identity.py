@@ -178,13 +178,16 @@ def model_inputs(settings: ModelSettings, *, weights: bool) -> Inputs:
         "settings": settings.model_dump(exclude={"adapters"})
         if weights
         else {"name": settings.name},
-        "adapters": [_hash(Path(f) / "adapter_model.safetensors") for f in settings.adapters]
-        if weights
-        else [],
+        "adapters": [_adapter(Path(folder)) for folder in settings.adapters] if weights else [],
         "revision": settings.revision if folder.is_dir() else _commit(settings),
         "files": {f.name: _hash(f) for f in files},
         "chat_template": template and (_hash(Path(template)) if Path(template).is_file() else None),
     }
+
+
+def _adapter(folder: Path) -> list[str]:
+    """A frozen adapter by its weights and its scale."""
+    return [_hash(folder / name) for name in ("adapter_config.json", "adapter_model.safetensors")]
 
 
 def _commit(settings: ModelSettings) -> str | None:
