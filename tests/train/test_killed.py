@@ -215,7 +215,7 @@ def test_twenty_kills_change_neither_a_loss_nor_the_adapter(
     nursery.bear(place)
     assert nursery.await_end().code == 0
     print(counts)
-    record_property("counts", counts)
+    record_property("counts", str(counts))
     assert outcome(place) == expected
     assert not any(place.glob(".checkpoint-*"))
     assert counts.while_writing >= 3

@@ -5,7 +5,7 @@ What is run is what is recorded: plan, store and report speak of the methods tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,13 +37,9 @@ def as_possible(resolved: Resolved, hardware: Hardware, say: Callable[[str], Non
         )
     methods, names = _unquantised(recipe, wanting)
     dtype = str(choose_dtype(recipe.model.dtype, hardware)).removeprefix("torch.")
-    fates = [
-        f"{old} is left out, the recipe has the same without"
-        if new is None
-        else f"{old} becomes {methods[new].method}"
-        + (f", called {new}" if new not in (old, methods[new].method) else "")
-        for old, new in names.items()
-    ]
+    fates = [_fate(old, new, methods) for old, new in names.items()]
+    if recipe.model.load_in_4bit:
+        fates.append("the baseline answers with the unquantised base")
     say(f"no 4-bit base ({hardware.four_bit_reason}), {dtype} instead: " + "; ".join(fates))
     model = recipe.model.model_copy(update={"load_in_4bit": False})
     return replace(
@@ -51,6 +47,13 @@ def as_possible(resolved: Resolved, hardware: Hardware, say: Callable[[str], Non
         recipe=recipe.model_copy(update={"model": model, "methods": methods}),
         origins={_renamed(key, names): origin for key, origin in resolved.origins.items()},
     )
+
+
+def _fate(old: str, new: str | None, methods: Mapping[str, MethodSettings]) -> str:
+    if new is None:
+        return f"{old} is left out, the recipe has the same without"
+    method = methods[new].method
+    return f"{old} becomes {method}" + (f", called {new}" if new not in (old, method) else "")
 
 
 def _unquantised(
