@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from statsmodels.stats.multitest import multipletests
 
@@ -82,6 +83,44 @@ def test_the_parent_answers_as_it_was_trained_to(
         assert said.keys() < again.keys()
         alike = sum(said[key].response == again[key].response for key in said)
         assert alike == len(said)
+
+
+def test_what_was_merged_stays_in_float32_whatever_comes_after(
+    recipe: Path, tmp_path: Path
+) -> None:
+    half = "model.dtype=bfloat16"
+    for topic, strategy in zip(TOPICS, ("merge", "beside", "merge"), strict=True):
+        wish = read(recipe, half, f"lineage.strategy={strategy}")
+        learn(wish, home=tmp_path, topic=topic)
+    one, two, three = path_of(tmp_path)
+    with Store.open(tmp_path) as store:
+        models = [store.run(s.run_id).resolved["model"] for s in (one, two, three)]
+    assert [m["dtype"] for m in models] == ["bfloat16", "float32", "float32"]
+    assert [len(m["adapters"]) for m in models] == [0, 0, 1]
+    assert three.merged is not None
+    folders = [Artefacts(tmp_path).place("merged", s.merged or "") for s in (one, three)]
+    before, after = (load_file(folder / "model.safetensors") for folder in folders)
+    name = "model.embed_tokens.weight"  # no adapter stands on it: it must not have moved
+    assert torch.equal(before[name], after[name])
+    layer = "model.layers.0.self_attn.q_proj.weight"
+    rounded = before[layer].to(torch.bfloat16).float()
+    assert not torch.equal(before[layer], rounded)
+    said = answers_of(tmp_path, two.run_id, "lora")
+    again = answers_of(tmp_path, three.run_id, "baseline")
+    assert all(said[key].response == again[key].response for key in said)
+
+
+def test_a_source_that_only_tests_is_no_topic(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "exam.jsonl").write_text(
+        "".join(json.dumps({"question": f"exam {i}?", "answer": "red"}) + "\n" for i in range(5))
+    )
+    exam = f"data.sources.exam={{path: {tmp_path}/exam.jsonl, role: test}}"
+    learn_all(recipe, tmp_path, exam, topics=["one", "two"])
+    chain = show_chain(tmp_path)
+    assert {cell.topic for cell in chain.cells} == {"one", "two"}
+    places = [(cell.session, cell.topic) for cell in chain.cells]
+    assert len(places) == len(set(places))
+    assert {cell.estimate.n for cell in chain.cells} == {6}
 
 
 def test_every_topic_is_tested_behind_each_session_on_the_same_rows(merged: Path) -> None:
@@ -176,6 +215,19 @@ def test_a_chain_that_is_not_whole_is_refused_by_name(recipe: Path, tmp_path: Pa
     with pytest.raises(StoreError, match="its merged model is missing or incomplete"):
         learn(read(recipe), home=tmp_path)
     weights.write_bytes(kept)
+    settings = Artefacts(tmp_path).place("adapter", session.adapter) / "adapter/adapter_config.json"
+    as_it_was = settings.read_text()
+    settings.write_text(as_it_was.replace('"lora_alpha": 8', '"lora_alpha": 9'))
+    with pytest.raises(StoreError, match=r"adapter_config.json are not those that were saved"):
+        learn(read(recipe), home=tmp_path)
+    settings.write_text(as_it_was)
+    base = recipe.parent / "base" / "model.safetensors"
+    whole = base.read_bytes()
+    tensors = load_file(base)
+    save_file({k: t * 1.3 for k, t in tensors.items()}, base, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"the weights of .*base are not those that topics stands"):
+        learn(read(recipe), home=tmp_path)
+    base.write_bytes(whole)
     with pytest.raises(ModelError, match=r"topics stands on .*base, the recipe says nano"):
         learn(read(recipe, "model.name=nano"), home=tmp_path)
     with pytest.raises(StoreError, match="is session 1 of the lineage topics"):

@@ -24,6 +24,7 @@ def session(number: int, parent: int, topic: str = "a", **more: object) -> Learn
         variant="lora",
         base="nano",
         tokenizer="t" * 64,
+        weights="w" * 64,
         four_bit=False,
         data="d" * 64,
         adapter="a" * 64,
@@ -69,6 +70,9 @@ def test_going_back_moves_the_pointer_alone(tmp_path: Path) -> None:
         store.set_current("campus", 0)
         store.add_session(session(3, 0, "c"))
         assert store.lineages() == {"campus": 3}
+        store.add_session(session(4, 1, "d"))  # its parent was the current one when it began
+        assert store.lineages() == {"campus": 3}
+        assert len(store.sessions("campus")) == 4
         with pytest.raises(StoreError, match="campus has no session 9"):
             store.set_current("campus", 9)
         with pytest.raises(StoreError, match="there is no lineage other"):

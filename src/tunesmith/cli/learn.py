@@ -40,16 +40,14 @@ def learn(
     lineage: LineageName = None,
     sets: Sets = None,
     profile: Profile = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the last unfinished session's own run.")
-    ] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Learn the recipe's next topic, and say what became of the earlier ones.
 
     Each source of the recipe is a topic. The new adapter stands on the session before it, every
-    earlier topic is tested again, and nothing that is there is changed.
+    earlier topic is tested again, and nothing that is there is changed. After an interruption the
+    same command goes on.
 
     Examples:
 
@@ -70,10 +68,8 @@ def learn(
     place = home_of(home)
     todo = topics_left(resolved, place) if every else [topic]
     with Watch() as watch:
-        for number, name in enumerate(todo):
-            learned = add_session(
-                resolved, home=place, topic=name, listener=watch, resume=resume and not number
-            )
+        for name in todo:
+            learned = add_session(resolved, home=place, topic=name, listener=watch)
     if as_json:
         print_json({"run": learned.finished.id, **chain_json(learned.chain)})
         return

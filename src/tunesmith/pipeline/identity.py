@@ -110,6 +110,12 @@ def tokenizer_inputs(settings: ModelSettings) -> Inputs:
     return model_inputs(settings, weights=False)
 
 
+def weights_inputs(settings: ModelSettings) -> Inputs:
+    """A base's files with its weights, or its commit on the hub; not how it is loaded."""
+    found = model_inputs(settings, weights=True)
+    return {name: found[name] for name in ("files", "revision")}
+
+
 def read_general(resolved: Resolved) -> str:
     """The recipe's general text, "" where it names none, or nano's own chats.
 

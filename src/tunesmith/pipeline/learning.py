@@ -9,6 +9,7 @@ the store at the very end, and what an interruption leaves is found again by its
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from tunesmith.errors import ConfigError, StoreError
 from tunesmith.pipeline.context import Desk, Finished, Listener, Prepared, Silent
 from tunesmith.pipeline.datasets import desk_of
 from tunesmith.pipeline.fallback import as_possible
-from tunesmith.pipeline.identity import tokenizer_inputs
+from tunesmith.pipeline.identity import tokenizer_inputs, weights_inputs
 from tunesmith.pipeline.judging import write_report
 from tunesmith.pipeline.lineage import ADAPTER, Standing, check_base, check_path, standing
 from tunesmith.pipeline.merging import merge_session
@@ -57,10 +58,9 @@ def topics_left(resolved: Resolved, home: Path) -> list[str]:
     name = recipe.lineage.name or recipe.name
     with Store.open(store_of(home)) as store:
         path = path_to(store.sessions(name), store.lineages().get(name, 0))
-    first = _topic(recipe, path, None)
-    topics = topics_of(recipe)
+    _topic(recipe, path, None)
     learned = {session.topic for session in path}
-    return [t for t in topics[topics.index(first) :] if t not in learned]
+    return [topic for topic in topics_of(recipe) if topic not in learned]
 
 
 def learn(
@@ -69,15 +69,15 @@ def learn(
     home: Path,
     topic: str | None = None,
     listener: Listener | None = None,
-    resume: bool = False,
 ) -> Learned:
     """Add a session to the recipe's lineage: the topic named, or the next that is not learned yet.
 
+    What an interruption left is found by its fingerprint: the same call goes on from there.
     Raises ConfigError where there is no such topic or none is left, StoreError where the chain is
     not whole, ModelError where the recipe's base is not that of the lineage.
     """
     from tunesmith.models.hardware import find_hardware
-    from tunesmith.store.artefacts import Artefacts, fingerprint
+    from tunesmith.store.artefacts import Artefacts, fingerprint, hash_file
     from tunesmith.store.lineages import LearnedSession
     from tunesmith.store.store import Store
 
@@ -91,7 +91,8 @@ def learn(
         sessions = store.sessions(name)
         path = path_to(sessions, store.lineages().get(name, 0))
     tokenizer = fingerprint(tokenizer_inputs(recipe.model))
-    check_base(path, base=recipe.model.name, tokenizer=tokenizer)
+    weights = fingerprint(weights_inputs(recipe.model))
+    check_base(path, base=recipe.model.name, tokenizer=tokenizer, weights=weights)
     check_path(path, artefacts)
     chosen = _topic(recipe, path, topic)
     number = max((s.number for s in sessions), default=0) + 1
@@ -103,7 +104,6 @@ def learn(
         standing_on,
         home=home,
         listener=listener,
-        resume=resume,
         data=lambda desk: _topics(desk, resolved, path, chosen),
     )
     with Store.open(store_of(home)) as store:
@@ -126,10 +126,11 @@ def learn(
             variant=variant,
             base=recipe.model.name,
             tokenizer=tokenizer,
+            weights=weights,
             four_bit=standing_on.recipe.four_bit(variant),
             data=stood["data"].key,
             adapter=adapter.key,
-            adapter_sha256=_hash(adapter.directory / ADAPTER),
+            adapter_sha256=hash_file(adapter.directory / ADAPTER),
             merged=None if merged is None else merged.key,
             merged_sha256=None if merged is None else merged.sha256,
             created=datetime.now(UTC).replace(microsecond=0),
@@ -175,13 +176,11 @@ def _standing_on(
         "name": parent.base,
         "adapters": tuple(str(folder) for folder in parent.adapters),
     }
+    if parent.base != recipe.model.name:  # merged: fewer bits would round the update away
+        model |= {"revision": None, "dtype": "float32", "load_in_4bit": False}
+        four_bit = False
     if parent.adapters:  # they answer as trained on the weights that they were trained on
         model["load_in_4bit"] = four_bit = parent.four_bit
-    elif parent.base != recipe.model.name:  # merged: fewer bits would round the update away
-        model |= {"dtype": "float32", "load_in_4bit": False}
-        four_bit = False
-    if parent.base != recipe.model.name:
-        model["revision"] = None
     own = dict(method.training) | {"continue_adapter": continued}
     slices = dict.fromkeys((TOPIC, *recipe.evaluation.slice_by))
     changed = {
@@ -203,7 +202,8 @@ def _topics(desk: Desk, resolved: Resolved, path: Sequence[LearnedSession], topi
         "replay": share,
         "seed": resolved.recipe.seed,
     }
-    artefact = desk.stand_on("data", inputs, _combine(fresh, topic, older, share, desk.recipe.seed))
+    seed = desk.recipe.seed + len(path)  # other rows in each session
+    artefact = desk.stand_on("data", inputs, _combine(fresh, topic, older, share, seed))
     return read_prepared(artefact.key, artefact.directory)
 
 
@@ -270,9 +270,15 @@ def _combine(
         write_splits(directory, parts)
         write_rejects(directory / "rejects.jsonl", rejects)
         facts = json.loads((fresh.directory / "facts.json").read_text("utf-8"))
-        findings = (*fresh.quality.findings, *_said(aside, replayed))
+        quality = replace(
+            fresh.quality,
+            usable=fresh.quality.usable - len(aside),
+            rejected=fresh.quality.rejected + len(aside),
+            findings=(*fresh.quality.findings, *_said(aside, replayed)),
+        )
         facts |= {
-            "quality": asdict(replace(fresh.quality, findings=findings)),
+            "quality": asdict(quality),
+            "reject_reasons": dict(Counter(reject.reason for reject in rejects)),
             "twins": sorted(twins(seen, parts.test)),
         }
         (directory / "facts.json").write_text(json.dumps(facts, default=str), "utf-8")
@@ -308,9 +314,3 @@ def _said(aside: dict[str, Reject], replayed: Sequence[Example]) -> list[Finding
             )
         )
     return said
-
-
-def _hash(file: Path) -> str:
-    from tunesmith.store.artefacts import hash_file
-
-    return hash_file(file)

@@ -63,14 +63,15 @@ def check_path(path: Sequence[LearnedSession], artefacts: Artefacts) -> None:
                     hint="restore the folder, or tunesmith rollback to a session before it",
                 )
             found = hash_file(place / ADAPTER) if stage == "adapter" else weights_hash(place)
-            if found != expected:
+            changed = f"its {stage} weights" if found != expected else artefacts.changed(stage, key)
+            if changed:
                 raise StoreError(
-                    f"{at}: its {stage} weights are not those that were saved (checksum)",
+                    f"{at}: {changed} are not those that were saved (checksum)",
                     hint="restore the folder, or tunesmith rollback to a session before it",
                 )
 
 
-def check_base(path: Sequence[LearnedSession], *, base: str, tokenizer: str) -> None:
+def check_base(path: Sequence[LearnedSession], *, base: str, tokenizer: str, weights: str) -> None:
     """The recipe's base is the one that the lineage stands on; ModelError where it is not."""
     for session in path[:1]:
         if session.base != base:
@@ -81,6 +82,11 @@ def check_base(path: Sequence[LearnedSession], *, base: str, tokenizer: str) -> 
         if session.tokenizer != tokenizer:
             raise ModelError(
                 f"the tokenizer of {base} is not the one that {session.lineage} was learned with",
+                hint="pin model.revision, or begin another lineage with --lineage NAME",
+            )
+        if session.weights != weights:
+            raise ModelError(
+                f"the weights of {base} are not those that {session.lineage} stands on",
                 hint="pin model.revision, or begin another lineage with --lineage NAME",
             )
 

@@ -62,8 +62,8 @@ def examples_seen(settings: TrainingSettings, facts: Facts) -> float:
 def training_time(settings: TrainingSettings, facts: Facts, *, checkpointing: bool) -> Duration:
     """How long the training takes on this machine; None where its speed is not known."""
     peak, share, what = _speed(facts)
-    if peak is None:
-        return Duration(None, what)
+    if not peak:
+        return Duration(None, what if peak is None else f"{what} has no bfloat16")
     flops = training_flops(settings, facts, checkpointing=checkpointing)
     computing = flops / (peak * share)
     if facts.gpu is None:

@@ -100,6 +100,15 @@ class Artefacts:
                 return None
         return place
 
+    def changed(self, stage: str, key: str) -> str:
+        """The first file that does not hold what it was published with; "" where all do."""
+        place = self.place(stage, key)
+        manifest = read_manifest(place) or {}
+        for name, facts in manifest.get("files", {}).items():
+            if not (place / name).is_file() or hash_file(place / name) != facts["sha256"]:
+                return str(name)
+        return ""
+
     def facts(self, stage: str, key: str) -> Mapping[str, Any]:
         """What the build of a published artefact returned; StoreError where it is not there."""
         manifest = read_manifest(self.place(stage, key))

@@ -82,25 +82,28 @@ def chain_of(store: Store, name: str, current: int | None = None) -> Chain:
     forgetting: list[tuple[int, Comparison]] = []
     general: list[tuple[int, Estimate]] = []
     metric = ""
+    topics = {session.topic for session in path}
     for index, session in enumerate(path):
         comparisons = store.comparisons(session.run_id)
         metric = next((c.metric for c in comparisons if c.primary), metric)
         behind = {PARENT: session.parent, session.variant: session.number}
-        for found in store.metrics(session.run_id):
-            # Of a run with one topic, the whole is the topic: it has no slice of its own.
-            named = (
-                f"{TOPIC}={session.topic}" if found.slice == "all" and not index else found.slice
-            )
+        metrics = store.metrics(session.run_id)
+        own = f"{TOPIC}={session.topic}"
+        whole = all(found.slice != own for found in metrics)  # one topic has no slice of its own
+        for found in metrics:
+            named = own if whole and found.slice == "all" else found.slice
             key, _, topic = named.partition("=")
             # What the parent knows of the earlier topics stands behind its own session already.
             known = found.variant == PARENT and index > 0
             if found.variant not in behind:
                 continue
+            if key == TOPIC and topic not in topics:  # a source that only tests
+                continue
             if found.name == metric and key == TOPIC and not (known and topic != session.topic):
                 cells.append(Cell(behind[found.variant], topic, found.estimate))
             if found.name == "general_perplexity" and not known:
                 general.append((behind[found.variant], found.estimate))
-        earlier = {f"{TOPIC}={before.topic}" for before in path[:index]}
+        earlier = {f"{TOPIC}={before.topic}" for before in path[:index]} - {own}
         asked = [
             c
             for c in comparisons

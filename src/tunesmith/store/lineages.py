@@ -24,7 +24,7 @@ class LearnedSession:
 
     `topic`: the source that was learned; `strategy`: merge, continue or beside; `continued`: the
     adapter is the last one's continuation; `replay`: share of older training rows in [0, 1];
-    `base`, `tokenizer`: name and fingerprint of what the whole lineage stands on.
+    `base`, `tokenizer`, `weights`: name and fingerprints of what the whole lineage stands on.
     """
 
     lineage: str
@@ -38,6 +38,7 @@ class LearnedSession:
     variant: str
     base: str
     tokenizer: str
+    weights: str
     four_bit: bool
     data: str
     adapter: str
@@ -80,7 +81,8 @@ class Lineages(Database):
     def add_session(self, learned: LearnedSession) -> None:
         """Add a session behind the last one, and make it the current one, both or neither.
 
-        StoreError where another process added one in the meantime.
+        Where its parent is not the current one any more (somebody went back in the meantime) it is
+        added and nothing else. StoreError where another process added one in the meantime.
         """
 
         def change(session: Transaction) -> None:
@@ -94,7 +96,11 @@ class Lineages(Database):
                     hint="learn again: it then stands on that one",
                 )
             session.add(SessionRow(**asdict(learned)))
-            session.merge(LineageRow(name=learned.lineage, current=learned.number))
+            row = session.get(LineageRow, learned.lineage)
+            if row is None:
+                session.add(LineageRow(name=learned.lineage, current=learned.number))
+            elif row.current == learned.parent:
+                row.current = learned.number
 
         self._write(change)
 

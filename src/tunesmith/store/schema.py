@@ -448,6 +448,7 @@ class SessionRow(Table):
     variant: Mapped[str] = mapped_column(Key)
     base: Mapped[str]
     tokenizer: Mapped[str] = mapped_column(String(64))
+    weights: Mapped[str] = mapped_column(String(64))
     four_bit: Mapped[bool]
     data: Mapped[str] = mapped_column(String(64))
     adapter: Mapped[str] = mapped_column(String(64))

@@ -45,5 +45,6 @@ def trouble(loss: float, losses: Losses, factor: float) -> str:
         return f"the loss is {loss}"
     if loss > losses.limit(factor):
         usual = median(losses.last)
-        return f"the loss is {loss:.3g}, {loss / usual:.3g} times the median of the steps before it"
+        times = f"{loss / usual:.3g} times" if usual > 0 else "far over"
+        return f"the loss is {loss:.3g}, {times} the median of the steps before it"
     return ""

@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("variant", sa.String(length=128), nullable=False),
         sa.Column("base", sa.Text(), nullable=False),
         sa.Column("tokenizer", sa.String(length=64), nullable=False),
+        sa.Column("weights", sa.String(length=64), nullable=False),
         sa.Column("four_bit", sa.Boolean(), nullable=False),
         sa.Column("data", sa.String(length=64), nullable=False),
         sa.Column("adapter", sa.String(length=64), nullable=False),
