@@ -98,3 +98,14 @@ def test_an_uneven_label_is_warned_of() -> None:
     assert "'rejected' has 5 of 100" in warning
     even = replace(FACTS, data=replace(DATA, labels={"full": 50, "rejected": 50}))
     assert forecast(settings(), even, {}).warnings == ()
+
+
+def test_a_card_without_bfloat16_gives_no_time_for_it() -> None:
+    """A T4 has none: the plan must leave it out, not divide by nothing."""
+    facts = replace(on("t4"), dtype="bfloat16")
+    found = training_time(settings(), facts, checkpointing=False)
+    assert found.seconds is None
+    assert "no bfloat16" in found.reason
+    cheapest = forecasts(replace(on("a40"), dtype="bfloat16")).cheapest
+    assert cheapest is not None
+    assert cheapest.gpu != "T4"

@@ -137,11 +137,12 @@ def length(facts: Facts, bound: int | None) -> Choice:
     data, size = facts.data, size_of(facts.data.examples)
     if bound is None:
         return length_for(data.length_p99, data.examples, facts.model.context)
-    why = f"the table's {size.length}"
-    if bound > size.length:
-        why += f", raised to the 99th percentile of the data ({bound} tokens)"
-    elif bound < size.length:
-        why += f", lowered to the model's context of {facts.model.context}"
+    why = f"the table's {size.length}; 99 in 100 examples have at most {data.length_p99} tokens"
+    if bound != size.length:  # decided by all rows that were read, before caps, replay and parts
+        why = (
+            f"rows over {bound} tokens were set aside as the data was read: the table's length for "
+            "all of them, raised to their 99th percentile, within the model's context"
+        )
     return Choice("max_length", bound, why, size.source)
 
 
