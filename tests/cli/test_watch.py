@@ -52,10 +52,10 @@ def test_a_wish_to_stop_is_answered_while_the_step_still_runs(
         watch.stage("lora")
         os.kill(os.getpid(), signal.SIGINT)
         deadline = time.monotonic() + 30
-        while "stopping after this step" not in said and time.monotonic() < deadline:
+        while "stopping after this micro-batch" not in said and time.monotonic() < deadline:
             said += capsys.readouterr().err
             time.sleep(0.01)
-    assert "stopping after this step" in said
+    assert "stopping after this micro-batch" in said
     assert signal.set_wakeup_fd(-1) == -1, "nobody listens any more"
 
 
