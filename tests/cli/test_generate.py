@@ -259,7 +259,7 @@ def until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None
 
 
 def slow(body: dict[str, Any], number: int) -> Say:
-    return Say(good_pairs(body).text, hang=0.3)
+    return Say(good_pairs(body).text, hang=0.8)
 
 
 def test_a_killed_run_loses_at_most_the_calls_in_flight(recipe: Callable[..., Path]) -> None:
