@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from plan.shapes import DATA, FACTS, LLAMA_8B
 from tunesmith.config import TrainingSettings
-from tunesmith.plan import Facts, forecast, load_gpus, make_plan
+from tunesmith.plan import Facts, forecast, load_gpus
 from tunesmith.plan.adaptive import length_for, percentile99
 from tunesmith.records import Plan
 from tunesmith.train.loop import count_steps
@@ -25,7 +25,7 @@ def of(examples: int, **data: Any) -> Facts:
 
 def planned(facts: Facts, origins: dict[str, str] | None = None, **values: Any) -> Plan:
     settings = TrainingSettings.model_validate({"mode": "adaptive"} | values)
-    return make_plan(settings, facts, origins or {})
+    return forecast(settings, facts, origins or {}).plan
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_model_over_20_billion_learns_at_half_the_rate() -> None:
 
 def test_a_fixed_plan_is_what_the_recipe_says() -> None:
     settings = TrainingSettings(lora_r=5)
-    plan = make_plan(settings, of(50), {"lora_r": "recipe, line 3"})
+    plan = forecast(settings, of(50), {"lora_r": "recipe, line 3"}).plan
     assert plan.value("lora_r") == 5
     assert plan.value("num_train_epochs") == 3
     assert plan.value("mode") == "fixed"

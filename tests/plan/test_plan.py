@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from plan.shapes import DATA, FACTS, LAPTOP
 from tunesmith.config import TrainingSettings
-from tunesmith.plan import make_plan
+from tunesmith.plan import forecast
 from tunesmith.train.loop import count_steps
 
 
 def test_no_choice_stands_without_a_reason() -> None:
-    plan = make_plan(settings(gradient_checkpointing=True), FACTS, {})
+    plan = forecast(settings(gradient_checkpointing=True), FACTS, {}).plan
     assert [choice.name for choice in plan.choices if not choice.reason] == []
 
 
@@ -40,13 +40,13 @@ def test_the_plan_counts_the_steps_that_the_loop_takes(
         num_train_epochs=epochs,
         max_steps=max_steps,
     )
-    plan = make_plan(chosen, replace(FACTS, data=replace(DATA, examples=examples)), {})
+    plan = forecast(chosen, replace(FACTS, data=replace(DATA, examples=examples)), {}).plan
     assert plan.steps == count_steps(examples, chosen)
 
 
 def test_every_hyperparameter_is_there_with_its_source() -> None:
     chosen = settings(lora_r=8, lora_alpha=24, learning_rate=1e-3)
-    plan = make_plan(chosen, FACTS, {"lora_r": "recipe", "learning_rate": "set"})
+    plan = forecast(chosen, FACTS, {"lora_r": "recipe", "learning_rate": "set"}).plan
     assert [c.name for c in plan.choices] == list(TrainingSettings.model_fields)
     decided = chosen.model_dump() | {"gradient_checkpointing": False}  # auto, and memory is there
     assert {c.name: c.value for c in plan.choices} == decided
@@ -63,7 +63,7 @@ def test_every_hyperparameter_is_there_with_its_source() -> None:
 
 def test_reasons_name_the_figures_that_they_stand_on() -> None:
     chosen = settings(per_device_train_batch_size=4, gradient_accumulation_steps=3, lora_alpha=24)
-    reasons = {c.name: c.reason for c in make_plan(chosen, FACTS, {}).choices}
+    reasons = {c.name: c.reason for c in forecast(chosen, FACTS, {}).plan.choices}
     assert reasons["lora_alpha"] == "scale alpha / r = 1.5"
     assert reasons["gradient_accumulation_steps"] == "12 examples an optimizer step"
     assert "420 tokens" in reasons["max_length"]
@@ -71,29 +71,29 @@ def test_reasons_name_the_figures_that_they_stand_on() -> None:
 
 def test_an_optimizer_that_needs_a_gpu_is_said_where_there_is_none() -> None:
     chosen = settings(optim="paged_adamw_8bit")
-    here = {c.name: c.reason for c in make_plan(chosen, FACTS, {}).choices}
+    here = {c.name: c.reason for c in forecast(chosen, FACTS, {}).plan.choices}
     assert here["optim"] == "no NVIDIA GPU here: adamw_torch stands in for it"
     gpu = replace(FACTS, hardware=replace(LAPTOP, device="cuda"))
-    there = {c.name: c.reason for c in make_plan(chosen, gpu, {}).choices}
+    there = {c.name: c.reason for c in forecast(chosen, gpu, {}).plan.choices}
     assert there["optim"] == "optimizer"
 
 
 def test_checkpointing_comes_where_memory_asks_for_it() -> None:
-    plan = make_plan(settings(), FACTS, {})
+    plan = forecast(settings(), FACTS, {}).plan
     assert plan.value("gradient_checkpointing") is False
     small = replace(FACTS, hardware=replace(LAPTOP, device_memory=plan.memory_bytes))
-    assert make_plan(settings(), small, {}).value("gradient_checkpointing") is True
-    assert make_plan(settings(), small, {}).fits
-    refused = make_plan(settings(gradient_checkpointing=False), small, {})
+    assert forecast(settings(), small, {}).plan.value("gradient_checkpointing") is True
+    assert forecast(settings(), small, {}).plan.fits
+    refused = forecast(settings(gradient_checkpointing=False), small, {}).plan
     assert refused.value("gradient_checkpointing") is False
 
 
 def test_what_does_not_fit_is_said() -> None:
     chosen = settings(gradient_checkpointing=False)
-    plan = make_plan(chosen, FACTS, {})
+    plan = forecast(chosen, FACTS, {}).plan
     assert plan.fits
     small = replace(FACTS, hardware=replace(LAPTOP, device_memory=plan.memory_bytes))
-    assert not make_plan(chosen, small, {}).fits
-    checkpointed = make_plan(settings(gradient_checkpointing=True), small, {})
+    assert not forecast(chosen, small, {}).plan.fits
+    checkpointed = forecast(settings(gradient_checkpointing=True), small, {}).plan
     assert checkpointed.memory_bytes < plan.memory_bytes
     assert checkpointed.fits

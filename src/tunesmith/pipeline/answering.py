@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.pipeline.context import Context, Prepared
 from tunesmith.pipeline.identity import answers_inputs, read_general
-from tunesmith.pipeline.training import Bases, decoding_of
+from tunesmith.pipeline.training import Bases, decoding_of, responder_of
 from tunesmith.records import Adapter, Answer, Estimate, Metric, Outcome
 from tunesmith.store.files import open_log, read_answers
 
@@ -47,21 +47,19 @@ def model_answers(
 
     They are written down as they come: an interrupted evaluation goes on where it was.
     """
-    from tunesmith.evaluate.answer import ModelResponder, may_come
+    from tunesmith.evaluate.answer import may_come
     from tunesmith.evaluate.effect import changed_share
     from tunesmith.models.adapters import with_adapter, without_adapter
     from tunesmith.store.artefacts import fingerprint
 
     recipe = context.recipe
-    settings = recipe.evaluation
     four_bit = recipe.four_bit(variant if adapter is not None else None)
-    decoding = decoding_of(context)
     inputs = answers_inputs(
         context,
         data,
         trained=None if adapter is None else variant,
         four_bit=four_bit,
-        decoding=decoding,
+        decoding=decoding_of(context),
     )
 
     def build(directory: Path) -> dict[str, Any]:
@@ -75,13 +73,7 @@ def model_answers(
             goes_on = recipe.method_settings(variant).continue_adapter
             ready = with_adapter(loaded, adapter.directory, instead_of_last=goes_on)
         try:
-            responder = ModelResponder(
-                ready,
-                context.task,
-                mode=decoding,
-                max_new_tokens=settings.max_new_tokens or context.task.max_new_tokens,
-                batch_size=settings.per_device_eval_batch_size,
-            )
+            responder = responder_of(context, ready)
             with open_log(file) as log:
 
                 def keep(answers: Sequence[Answer]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunesmith.pipeline.context import Desk, Listener, Silent
+from tunesmith.pipeline.context import Listener, Silent
+from tunesmith.pipeline.datasets import desk_of
 from tunesmith.pipeline.fallback import as_possible
 from tunesmith.pipeline.planning import check_methods, forecast_variant, known_model
 from tunesmith.pipeline.preparing import prepare
@@ -25,23 +26,15 @@ def forecast_recipe(
     """
     from tunesmith.models.hardware import find_hardware
     from tunesmith.plan import find_gpu, load_gpus
-    from tunesmith.store.artefacts import Artefacts
-    from tunesmith.tasks.base import get_task
 
     chosen = find_gpu(gpu, load_gpus(home)) if gpu is not None else None
-    hardware, listener = find_hardware(), listener or Silent()
-    resolved = as_possible(resolved, chosen.hardware() if chosen else hardware, listener.say)
+    listener = listener or Silent()
+    hardware = chosen.hardware() if chosen else find_hardware()
+    resolved = as_possible(resolved, hardware, listener.say)
     recipe = resolved.recipe
-    desk = Desk(
-        resolved=resolved,
-        task=get_task(recipe.task, recipe.task_options),
-        artefacts=Artefacts(home),
-        hardware=hardware,
-        listener=listener,
-    )
+    desk = desk_of(resolved, home, listener)
     check_methods(desk)
     known_model(recipe.model)  # before any data are read
     data = prepare(desk)
-    if chosen is not None:
-        desk.hardware = chosen.hardware()
+    desk.hardware = hardware
     return {variant: forecast_variant(desk, data, variant) for variant in recipe.methods}

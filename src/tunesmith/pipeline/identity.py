@@ -184,14 +184,16 @@ def model_inputs(settings: ModelSettings, *, weights: bool) -> Inputs:
         "settings": settings.model_dump(exclude={"adapters"})
         if weights
         else {"name": settings.name},
-        "adapters": [_adapter(Path(folder)) for folder in settings.adapters] if weights else [],
+        "adapters": [adapter_inputs(Path(folder)) for folder in settings.adapters]
+        if weights
+        else [],
         "revision": settings.revision if folder.is_dir() else _commit(settings),
         "files": {f.name: _hash(f) for f in files},
         "chat_template": template and (_hash(Path(template)) if Path(template).is_file() else None),
     }
 
 
-def _adapter(folder: Path) -> list[str]:
+def adapter_inputs(folder: Path) -> list[str]:
     """A frozen adapter by its weights and its scale."""
     return [_hash(folder / name) for name in ("adapter_config.json", "adapter_model.safetensors")]
 

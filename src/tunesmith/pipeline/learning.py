@@ -22,7 +22,7 @@ from tunesmith.pipeline.datasets import desk_of
 from tunesmith.pipeline.fallback import as_possible
 from tunesmith.pipeline.identity import tokenizer_inputs, weights_inputs
 from tunesmith.pipeline.judging import write_report
-from tunesmith.pipeline.lineage import ADAPTER, Standing, check_base, check_path, standing
+from tunesmith.pipeline.lineage import Standing, check_base, check_path, recorded_hash, standing
 from tunesmith.pipeline.merging import merge_session
 from tunesmith.pipeline.preparing import prepare, read_prepared
 from tunesmith.pipeline.story import run_recipe
@@ -77,7 +77,7 @@ def learn(
     not whole, ModelError where the recipe's base is not that of the lineage.
     """
     from tunesmith.models.hardware import find_hardware
-    from tunesmith.store.artefacts import Artefacts, fingerprint, hash_file
+    from tunesmith.store.artefacts import Artefacts, fingerprint
     from tunesmith.store.lineages import LearnedSession
     from tunesmith.store.store import Store
 
@@ -130,7 +130,7 @@ def learn(
             four_bit=standing_on.recipe.four_bit(variant),
             data=stood["data"].key,
             adapter=adapter.key,
-            adapter_sha256=hash_file(adapter.directory / ADAPTER),
+            adapter_sha256=recorded_hash(adapter.directory),
             merged=None if merged is None else merged.key,
             merged_sha256=None if merged is None else merged.sha256,
             created=datetime.now(UTC).replace(microsecond=0),

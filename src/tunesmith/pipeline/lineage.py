@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tunesmith.store.lineages import LearnedSession
     from tunesmith.store.store import Store
 
-ADAPTER = "adapter/adapter_model.safetensors"
+WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,6 @@ def standing(path: Sequence[LearnedSession], artefacts: Artefacts) -> Standing:
 def check_path(path: Sequence[LearnedSession], artefacts: Artefacts) -> None:
     """Every link is there, and holds what it held when it was made; StoreError names the first
     that is not."""
-    from tunesmith.store.artefacts import hash_file
-
     for session in path:
         at = f"session {session.number} ({session.topic}) of {session.lineage}"
         links = [("adapter", session.adapter, session.adapter_sha256)]
@@ -62,8 +60,9 @@ def check_path(path: Sequence[LearnedSession], artefacts: Artefacts) -> None:
                     f"({artefacts.place(stage, key)})",
                     hint="restore the folder, or tunesmith rollback to a session before it",
                 )
-            found = hash_file(place / ADAPTER) if stage == "adapter" else weights_hash(place)
-            changed = f"its {stage} weights" if found != expected else artefacts.changed(stage, key)
+            changed = artefacts.changed(stage, key)
+            if recorded_hash(place) != expected or changed.endswith(WEIGHTS):
+                changed = f"its {stage} weights"
             if changed:
                 raise StoreError(
                     f"{at}: {changed} are not those that were saved (checksum)",
@@ -91,13 +90,14 @@ def check_base(path: Sequence[LearnedSession], *, base: str, tokenizer: str, wei
             )
 
 
-def weights_hash(folder: Path) -> str:
-    """SHA-256 over the hashes of a model folder's weight files, by name."""
+def recorded_hash(artefact: Path) -> str:
+    """SHA-256 over the names and hashes of an artefact's weight files, as it was published."""
     from tunesmith.records import digest
-    from tunesmith.store.artefacts import hash_file
+    from tunesmith.store.artefacts import read_manifest
 
-    files = sorted(folder.glob("*.safetensors"))
-    return digest(*(f"{file.name} {hash_file(file)}" for file in files))
+    files: dict[str, dict[str, str]] = (read_manifest(artefact) or {}).get("files", {})
+    weights = sorted(name for name in files if name.endswith(WEIGHTS))
+    return digest(*(f"{name} {files[name]['sha256']}" for name in weights))
 
 
 def show_chain(home: Path, name: str | None = None) -> Chain:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.errors import ModelError
 from tunesmith.pipeline.context import Desk
-from tunesmith.pipeline.lineage import ADAPTER, weights_hash
-from tunesmith.pipeline.training import decoding_of, take_base
+from tunesmith.pipeline.identity import adapter_inputs
+from tunesmith.pipeline.lineage import recorded_hash
+from tunesmith.pipeline.training import mean_scores, take_base
 from tunesmith.records import Example
 from tunesmith.store.provenance import code_hash
 
 if TYPE_CHECKING:
-    from tunesmith.models.load import Loaded
     from tunesmith.store.nouns import StageArtefact
 
 LOOKED_AT = 64  # test examples on which the two models are compared
@@ -48,14 +48,13 @@ def merge_session(
     None where the merged model would answer otherwise.
     """
     from tunesmith.data.freeze import read_splits
-    from tunesmith.store.artefacts import hash_file
 
     base, four_bit = desk.recipe.model, desk.recipe.four_bit(variant)
     folders = [*map(Path, base.adapters), adapter.directory / "adapter"]
     inputs = {
         "base": base.name,
         "four_bit": four_bit,
-        "adapters": [hash_file(folder / Path(ADAPTER).name) for folder in folders],
+        "adapters": [adapter_inputs(folder) for folder in folders],
         "compared_on": data.key,
         "code": code_hash("models"),
     }
@@ -76,7 +75,7 @@ def merge_session(
         f"explains {facts['tolerance']:.1g}), mean score {facts['score']:.3f} against "
         f"{facts['score_trained']:.3f} on {len(test)} test examples"
     )
-    return MergedSession(artefact.key, weights_hash(artefact.directory))
+    return MergedSession(artefact.key, recorded_hash(artefact.directory))
 
 
 def _merge(
@@ -103,7 +102,8 @@ def _merge(
     trained = with_adapter(loaded, whole)
     agreement = check_merged(trained, merged, trained.renderer.examples(test))
     like = max(LIKE, 2 / max(len(test), 1))  # an answer or two may fall the other way
-    score = {"score_trained": _score(desk, trained, test), "score": _score(desk, merged, test)}
+    models, first = {"score_trained": trained, "score": merged}, desk.task.primary
+    score = {name: mean_scores(desk, it, test).get(first, 0.0) for name, it in models.items()}
     RESIDENT.give_back(key, trained)
     if not agreement.accepted or abs(score["score"] - score["score_trained"]) > like:
         raise _OtherwiseError(
@@ -115,19 +115,3 @@ def _merge(
         )
     size = {"bytes": found.bytes, "update": found.update}
     return asdict(agreement) | {"accepted": agreement.accepted} | score | size
-
-
-def _score(desk: Desk, loaded: Loaded, test: Sequence[Example]) -> float:
-    """The mean of the task's first metric over the answers that came."""
-    from tunesmith.evaluate.answer import ModelResponder, evaluate
-
-    wishes = desk.recipe.evaluation
-    responder = ModelResponder(
-        loaded,
-        desk.task,
-        mode=decoding_of(desk),
-        max_new_tokens=wishes.max_new_tokens or desk.task.max_new_tokens,
-        batch_size=wishes.per_device_eval_batch_size,
-    )
-    scores = [a.scores.get(desk.task.primary, 0.0) for a in evaluate(test, responder, desk.task)]
-    return sum(scores) / max(len(scores), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from tunesmith.store.whole import whole_file
 
 if TYPE_CHECKING:
     from tunesmith.config import ModelSettings, TrainingSettings
-    from tunesmith.evaluate.answer import Mode
+    from tunesmith.evaluate.answer import Mode, ModelResponder
     from tunesmith.models.load import Loaded
 
 
@@ -73,6 +73,29 @@ def decoding_of(context: Desk) -> Mode:
     if said == "auto":
         return "label_likelihood" if context.task.labels else "generate"
     return said
+
+
+def responder_of(desk: Desk, loaded: Loaded) -> ModelResponder:
+    """What answers with a model as the recipe asks for it."""
+    from tunesmith.evaluate.answer import ModelResponder
+
+    wishes = desk.recipe.evaluation
+    return ModelResponder(
+        loaded,
+        desk.task,
+        mode=decoding_of(desk),
+        max_new_tokens=wishes.max_new_tokens or desk.task.max_new_tokens,
+        batch_size=wishes.per_device_eval_batch_size,
+    )
+
+
+def mean_scores(desk: Desk, loaded: Loaded, asked: Sequence[Example]) -> dict[str, float]:
+    """The mean of each of the task's scores over the answers that came; empty where none did."""
+    from tunesmith.evaluate.answer import evaluate
+
+    answers = evaluate(asked, responder_of(desk, loaded), desk.task)
+    came = [answer.scores for answer in answers if answer.outcome is not Outcome.FAILED]
+    return {name: sum(s[name] for s in came) / len(came) for name in desk.task.metrics if came}
 
 
 def train_variant(
@@ -170,24 +193,7 @@ def _scorer(
     asked = data.splits.validation[: settings.eval_prompts]
     if not asked:
         return None
-    from tunesmith.evaluate.answer import ModelResponder, evaluate
-
-    task, wishes = context.task, context.recipe.evaluation
-    tokens = wishes.max_new_tokens or task.max_new_tokens
-
-    def score(model: Loaded) -> Mapping[str, float]:
-        responder = ModelResponder(
-            model,
-            task,
-            mode=decoding_of(context),
-            max_new_tokens=tokens,
-            batch_size=wishes.per_device_eval_batch_size,
-        )
-        answers = evaluate(asked, responder, task)
-        came = [answer.scores for answer in answers if answer.outcome is not Outcome.FAILED]
-        return {name: sum(s[name] for s in came) / len(came) for name in task.metrics if came}
-
-    return score
+    return lambda model: mean_scores(context, model, asked)
 
 
 def _step_note(step: TrainingStep) -> str:

@@ -3,7 +3,7 @@
 from tunesmith.plan.facts import Facts
 from tunesmith.plan.gpus import Gpu, find_gpu, load_gpus, match_gpu
 from tunesmith.plan.memory import Memory, estimate_memory
-from tunesmith.plan.plan import Advice, Forecast, Machine, forecast, make_plan
+from tunesmith.plan.plan import Advice, Forecast, Machine, forecast
 
 __all__ = [
     "Advice",
@@ -16,6 +16,5 @@ __all__ = [
     "find_gpu",
     "forecast",
     "load_gpus",
-    "make_plan",
     "match_gpu",
 ]

@@ -58,14 +58,6 @@ class Forecast:
     warnings: tuple[str, ...]
 
 
-def make_plan(settings: TrainingSettings, facts: Facts, origins: Mapping[str, str]) -> Plan:
-    """Every hyperparameter with its reason, and what the training will need.
-
-    `origins` says where each field of `settings` came from; fields not named there are defaults.
-    """
-    return forecast(settings, facts, origins).plan
-
-
 def forecast(
     settings: TrainingSettings,
     facts: Facts,
@@ -76,6 +68,7 @@ def forecast(
 ) -> Forecast:
     """The plan, its memory by purpose, the cheapest GPU of `table` that fits, and advice.
 
+    `origins` says where each field of `settings` came from; fields not named there are defaults.
     `bound`: the max_length by which the data stage set rows aside, where it decided one.
     """
     decided, chosen = _decided(settings, facts, origins, bound)

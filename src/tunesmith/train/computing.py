@@ -275,7 +275,7 @@ def too_large(job: TrainingJob, device: torch.device, reason: str) -> TrainingEr
     """The error for a training that does not fit, with what to change."""
     return TrainingError(
         f"{job.name}: the memory of {device} is not enough: {reason}",
-        hint=job.advice or LESS_MEMORY,
+        hint=LESS_MEMORY,
     )
 
 

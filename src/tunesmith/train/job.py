@@ -29,8 +29,7 @@ class TrainingJob:
     `name` is the variant's name and `directory` where checkpoints and the adapter go. `on_step`
     gets every optimizer step, `say` lines for the person watching. `score` is asked wherever the
     validation loss is taken: given the model as it stands, it answers with scores by name.
-    `describe` names an example of `train` by its index, for errors that speak of a batch; `advice`
-    is what to change where memory is not enough, beside what the loop has tried itself. `base` is
+    `describe` names an example of `train` by its index, for errors that speak of a batch. `base` is
     what other processes load to share the steps; None: this one trains alone.
     """
 
@@ -45,7 +44,6 @@ class TrainingJob:
     score: Callable[[Loaded], Mapping[str, float]] | None = None
     order: Sequence[Sequence[int]] | None = None  # the steps' examples, where the caller decides
     describe: Callable[[int], str] = _numbered
-    advice: str = ""
     base: ModelSettings | None = None
 
 
