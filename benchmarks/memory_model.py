@@ -33,6 +33,8 @@ from pathlib import Path
 from typing import Any
 
 SHAPES: dict[str, dict[str, int]] = {
+    "6M": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6,
+           "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 4096},
     "22M": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 10,
             "num_attention_heads": 6, "num_key_value_heads": 3, "vocab_size": 8192},
     "100M": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12,

@@ -98,11 +98,13 @@ class Ours:
     def gradients(self, examples: Sequence[Encoded]) -> tuple[float, Gradients]:
         """Loss and gradients of one effective batch."""
         with tempfile.TemporaryDirectory() as folder, _base(self.base) as loaded:
-            model = self.method().attach(loaded.model, self.settings)
+            method = self.method()
+            model = method.attach(loaded.model, self.settings)
             scatter(model)
-            compute = Computation(loaded, model, self._job(examples, Path(folder)), StopSignals())
+            job = self._job(examples, Path(folder))
+            compute = Computation(loaded, model, method, job, StopSignals())
             with compute.ready():
-                loss, _ = compute.gradients(examples)
+                loss, _ = compute.gradients(examples, 1)
             return loss, _gradients(model)
 
     def _job(self, encoded: Sequence[Encoded], folder: Path) -> TrainingJob:

@@ -272,6 +272,60 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LayerReport:
+    """What a method saw in one adapter layer at one optimizer step.
+
+    `spectrum`: what each direction of the rank space is worth, the strongest first (squared nats);
+    `effective_rank`: exp of its entropy, 1 to `rank`; the conditions are those of the second
+    moments of A x and of the loss's gradient there; `natural_to_plain`: norm of the preconditioned
+    over that of the plain gradient; `energy_kept`: share that a reprojection kept, None where there
+    was none; `seconds`: of the method's own work, in all layers, since the last report.
+    """
+
+    step: int
+    layer: str
+    rank: int
+    spectrum: tuple[float, ...]
+    effective_rank: float
+    condition_input: float
+    condition_gradient: float
+    natural_to_plain: float
+    energy_kept: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRun:
+    """One training of a comparison of methods, and what came of it.
+
+    `trial` numbers the runs of the search for a learning rate, None: a run that counts. Losses are
+    in nats per answer token, `held_out_loss` on the test part; `drift` is the Frobenius norm of the
+    change of all adapted weights. `curve` has every optimizer step. What a failed run did not come
+    to is None or empty, and `error` says why it failed.
+    """
+
+    study: str
+    task: str
+    method: str
+    seed: int
+    trial: int | None
+    learning_rate: float
+    run: str = ""
+    error: str = ""
+    curve: tuple[TrainingStep, ...] = ()
+    validation_loss: float | None = None
+    held_out_loss: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    trainable_parameters: int = 0
+    adapter_bytes: int = 0
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    tokens: int = 0
+    general_perplexity: tuple[float, float] | None = None  # before and after
+    drift: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What one Variant said to one Example, and how each scorer judged it (score name -> value)."""
 

@@ -220,3 +220,24 @@ def test_a_file_against_itself_is_named(pair: tuple[Path, Path]) -> None:
     found = compare_files(pair[0], pair[0], scorer="exact").comparisons[0]
     assert found.verdict is Verdict.NO_EVIDENCE
     assert "Both are the same file." in found.caveats
+
+
+def test_a_line_whose_target_the_scorer_has_nothing_to_say_of_is_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"id": i, "response": f"at {link}", "target": f"at {link}"}
+        for i, link in enumerate(["https://a.org/b?c=d&e", "https://a.org/f#g", "the desk"])
+    ]
+    broken = [row | {"response": row["response"].replace("&", "")} for row in rows]
+    files = (written(tmp_path / "a.jsonl", broken), written(tmp_path / "b.jsonl", rows))
+    found = compare_files(*files, scorer="url_intact")
+    assert (found.a.value, found.a.n, found.comparisons[0].n) == (0.5, 2, 2)
+    assert any(
+        c.startswith("1 of 3 targets holds nothing that url_intact")
+        for c in found.comparisons[0].caveats
+    )
+    with pytest.raises(EvaluationError, match="nothing that url_intact"):
+        compare_files(
+            written(tmp_path / "c.jsonl", broken[2:]),
+            written(tmp_path / "d.jsonl", rows[2:]),
+            scorer="url_intact",
+        )

@@ -149,6 +149,50 @@ def test_empty_parts_stand_at_their_defaults_and_wipe_out_nothing(
     assert load_recipe(child).recipe.training.lora_r == 3
 
 
+BODY = """\
+training: {lora_r: 3, lora_alpha: 6, max_steps: 9}
+methods:
+  lora: {training: {lora_r: 4, max_steps: 5}}
+  qlora:
+profiles:
+  open:
+    training: {mode: adaptive, lora_r: null, r: null}
+    methods: {lora: {training: {lora_r: null, max_steps: null}}}
+"""
+
+
+def test_null_takes_a_training_value_back(read: Read, tmp_path: Path) -> None:
+    read(BODY)
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: mine.yaml\ntraining:\n  lora_r: null\n  lora_alpha: 7\n")
+    over = (
+        load_recipe(child),
+        read(BODY, profile="open"),
+        read(BODY, sets=["training.lora_r=null"]),
+        read(BODY, sets=["training.r=null"]),
+    )
+    for resolved in over:
+        assert resolved.recipe.training.lora_r == 16
+        assert resolved.origin("training.lora_r") == Origin("default")
+    assert load_recipe(child).recipe.training.lora_alpha == 7
+    assert over[2].recipe.training.lora_alpha == 6
+    again = read(BODY, profile="open", sets=["training.lora_r=5"])
+    assert again.recipe.training.lora_r == 5
+
+
+def test_null_in_a_method_takes_back_what_training_says(read: Read) -> None:
+    found = read(BODY, profile="open", sets=["training.lora_r=8"])
+    settings = found.recipe.method_settings("lora")
+    assert (settings.lora_r, settings.lora_alpha, settings.max_steps) == (16, 6, None)
+    assert found.recipe.method_settings("qlora").lora_r == 8
+
+
+def test_an_empty_part_states_nothing(read: Read) -> None:
+    for body in ("training: {}\n", "training:\n"):
+        resolved = read(body, sets=["training.mode=adaptive"])
+        assert resolved.origin("training.lora_r") == Origin("default")
+
+
 def test_words_that_yaml_1_1_took_for_truth_values_are_words(read: Read) -> None:
     resolved = read("training:\n  eval_strategy: no\nreport:\n  title: on\n")
     assert resolved.recipe.training.eval_strategy == "no"
@@ -239,3 +283,12 @@ def test_shipped_recipes_resolve_with_every_profile(name: str) -> None:
 def test_the_real_profile_of_anecdot_resolves() -> None:
     recipe = load_recipe("anecdot", profile="real").recipe
     assert list(recipe.data.sources) == ["pairs"]
+
+
+def test_the_real_profile_of_campus_leaves_all_that_size_decides_to_the_plan() -> None:
+    resolved = load_recipe("campus", profile="real")
+    assert resolved.recipe.training.mode == "adaptive"
+    by_size = ("lora_r", "lora_alpha", "num_train_epochs", "max_length", "warmup_steps")
+    batch = ("per_device_train_batch_size", "gradient_accumulation_steps", "learning_rate")
+    kinds = {resolved.origin(f"training.{key}").kind for key in (*by_size, *batch)}
+    assert kinds == {"default"}

@@ -58,7 +58,7 @@ VALUES = [
     ("seed: -1", "line 6: seed", "must be greater than or equal to 0"),
     ("methods:\n  lora: {training: {lora_r: -1}}", "line 7: methods.lora.training.lora_r", "-1"),
     ("methods: {baseline: {method: lora}}", "methods.baseline", "belongs to a baseline"),
-    ("methods: {grit: {}}", "methods.grit: says no method", "lora or qlora"),
+    ("methods: {grits: {}}", "methods.grits: says no method", "did you mean grit?"),
 ]
 
 

@@ -59,13 +59,18 @@ MINIMAL: dict[str, Any] = {"name": "x", "task": "text", "data": {"sources": {"a"
         MINIMAL | {"training": {"learning_rat": 1}},
         MINIMAL | {"training": {"lora_r": 0}},
         MINIMAL | {"training": {"optim": "adam"}},
-        MINIMAL | {"methods": {"lora": {"method": "dora"}}},
+        MINIMAL | {"methods": {"lora": {"method": "dorra"}}},
         MINIMAL | {"data": {"sources": {}}},
     ],
 )
 def test_the_schema_refuses_what_the_reader_refuses(values: dict[str, Any]) -> None:
     assert errors(MINIMAL) == []
     assert errors(values)
+
+
+def test_a_file_may_take_a_training_value_back() -> None:
+    assert errors(MINIMAL | {"training": {"lora_r": None, "mode": None}}) == []
+    assert errors(MINIMAL | {"methods": {"lora": {"training": {"lora_r": None}}}}) == []
 
 
 def test_every_key_says_what_it_is() -> None:

@@ -54,9 +54,15 @@ def test_every_topic_is_a_slice_and_links_are_another(tmp_path: Path) -> None:
     )
     slices = {metric.slice for metric in finished.metrics if metric.variant == "lora"}
     assert {"links=yes", "links=no", *(f"source={name}" for name in TOPICS)} <= slices
-    nearest = {m.slice: m.estimate for m in finished.metrics
-               if (m.variant, m.name) == ("nearest", "url_intact")}  # fmt: skip
-    assert nearest["links=yes"].n < nearest["all"].n
+    nearest = {(m.name, m.slice): m.estimate.n for m in finished.metrics if m.variant == "nearest"}
+    linked = nearest["accuracy", "links=yes"]
+    assert nearest["url_intact", "all"] == nearest["url_intact", "links=yes"] == linked
+    assert linked < nearest["accuracy", "all"]
+    assert ("url_intact", "links=no") not in nearest
+    compared = {c.n for c in finished.comparisons if (c.metric, c.slice) == ("url_intact", "all")}
+    assert compared == {linked}
+    page = finished.report.read_text("utf-8")
+    assert f"of {linked} examples" in page
     told = json.loads(json.dumps(finished.summary))
     assert {"accuracy", "url_intact"} <= set(told["variants"]["lora"]["metrics"])
 

@@ -13,6 +13,7 @@ from tunesmith.config import load_recipe
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.pipeline import forecast_recipe, list_runs, remove_run, run_recipe
 from tunesmith.records import Outcome
+from tunesmith.store.artefacts import Artefacts
 from tunesmith.store.nouns import Status
 from tunesmith.store.store import Store
 
@@ -137,3 +138,31 @@ def test_answers_that_can_never_come_are_stored_and_not_asked_again(tmp_path: Pa
     assert any("2 answers can never come: cannot be asked: the prompt" in x for x in ears[0].lines)
     assert not any(what.startswith("ask baseline") for what in ears[1].counts)
     assert not any("asked for again" in line or "loading" in line for line in ears[1].lines)
+
+
+@pytest.mark.parametrize("trained", [True, False], ids=["behind training", "while writing"])
+def test_what_a_kill_leaves_beside_an_adapter_is_no_part_of_it(
+    tmp_path: Path, trained: bool
+) -> None:
+    """As a kill -9 leaves them: names that the next process, with another id, does not know."""
+    sets = (*ONE, "training.max_steps=1", "evaluation.cheap_baselines=false")
+    first = run_recipe(load_recipe("anecdot", sets=sets), home=tmp_path)
+    [place] = tmp_path.glob("artefacts/adapter-*")
+    whole = json.loads((place / "manifest.json").read_text("utf-8"))
+    Artefacts(tmp_path).reopen("adapter", whole["key"])
+    [partial] = tmp_path.glob("artefacts/adapter-*.partial")
+    for name in (".adapter.99.new", ".adapter.99.old", ".checkpoint-1.99.new", "checkpoint-1"):
+        (partial / name).mkdir()
+        (partial / name / "adapter_model.safetensors").write_bytes(b"half")
+    for name in ("adapter.json.partial", "hidden-x1y2"):
+        (partial / name).write_text("half")
+    if not trained:
+        (partial / "adapter.json").unlink()
+        (partial / "checkpoint-1" / "adapter_model.safetensors").unlink()
+    second = run_recipe(load_recipe("anecdot", sets=sets), home=tmp_path)
+    again = json.loads((place / "manifest.json").read_text("utf-8"))
+    assert again["files"].keys() == whole["files"].keys()
+    assert {path.name for path in place.iterdir()} == {
+        "adapter", "adapter.json", "steps.jsonl", "manifest.json",
+    }  # fmt: skip
+    assert [m.estimate.value for m in second.metrics] == [m.estimate.value for m in first.metrics]

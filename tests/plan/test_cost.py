@@ -109,3 +109,13 @@ def test_a_card_without_bfloat16_gives_no_time_for_it() -> None:
     cheapest = forecasts(replace(on("a40"), dtype="bfloat16")).cheapest
     assert cheapest is not None
     assert cheapest.gpu != "T4"
+
+
+def test_what_is_left_to_change_starts_where_a_training_gives_up() -> None:
+    found = forecasts(on("h200"))
+    assert found.advice == ()
+    assert found.left
+    assert "load_in_4bit" in found.left[0].change
+    assert not any("per_device" in a.change or "checkpoint" in a.change for a in found.left)
+    needed = [a.memory_bytes for a in found.left]
+    assert needed == sorted(needed, reverse=True)

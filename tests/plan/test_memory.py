@@ -167,17 +167,19 @@ def base_facts(folder: Path, *, four_bit: bool = False) -> Facts:
     return replace(FACTS, model=model, four_bit=four_bit, dtype="float32")
 
 
-def test_the_adapters_bytes_are_those_that_training_holds(base_folder: Path) -> None:
+@pytest.mark.parametrize("method", ["lora", "dora", "adalora"])
+def test_the_adapters_bytes_are_those_that_training_holds(base_folder: Path, method: str) -> None:
     """Weights, gradients and both moments of a real step, counted tensor by tensor."""
     chosen = settings(lora_r=8, lora_alpha=8)
     loaded = load_base(base_folder)
-    model = get_method("lora").attach(loaded.model, chosen)
+    model = get_method(method).attach(loaded.model, chosen)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable)
     model(torch.arange(12)[None]).logits.sum().backward()
     optimizer.step()
     moments = [s[k] for s in optimizer.state.values() for k in ("exp_avg", "exp_avg_sq")]
-    memory = estimate_memory(chosen, base_facts(base_folder), checkpointing=False)
+    facts = replace(base_facts(base_folder), method=method)
+    memory = estimate_memory(chosen, facts, checkpointing=False)
     assert memory.adapter == sum(p.nbytes for p in trainable)
     assert memory.gradients == sum(p.grad.nbytes for p in trainable if p.grad is not None)
     assert memory.optimizer == sum(t.nbytes for t in moments)
@@ -231,8 +233,9 @@ SHAPE = {
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "v_proj"), ("down_proj",)], ids=str)
+@pytest.mark.parametrize("method", ["lora", "dora", "adalora"])
 def test_a_layer_saves_what_autograd_was_seen_to_save(
-    tmp_path: Path, dtype: str, targets: str | tuple[str, ...]
+    tmp_path: Path, dtype: str, targets: str | tuple[str, ...], method: str
 ) -> None:
     """Every tensor that the forward pass hands to autograd, once for each storage."""
     tiny_llama(**SHAPE).config.save_pretrained(str(tmp_path))
@@ -246,7 +249,7 @@ def test_a_layer_saves_what_autograd_was_seen_to_save(
     found = {}
     for layers in (2, 4):  # the difference is two layers, and nothing else
         base = tiny_llama(**SHAPE | {"num_hidden_layers": layers}).to(kind)
-        model = get_method("lora").attach(base, chosen)
+        model = get_method(method).attach(base, chosen)
         model.train()
         known = {p.untyped_storage().data_ptr() for p in model.parameters()}
         saved: dict[int, torch.Tensor] = {}
@@ -267,7 +270,7 @@ def test_a_layer_saves_what_autograd_was_seen_to_save(
         with packed_attention_on(base), fused_adapters(model), cast, hooks:
             answer_nll(model, batch)
         found[layers] = sum(t.untyped_storage().nbytes() for t in saved.values())
-    facts = replace(base_facts(tmp_path), dtype=dtype)
+    facts = replace(base_facts(tmp_path), dtype=dtype, method=method)
     expected = 2 * 400 * layer_bytes(chosen, facts)
     assert found[4] - found[2] == pytest.approx(expected, rel=0.03)
 

@@ -82,6 +82,17 @@ def test_a_score_of_part_marks_rises_falls_or_stays_and_calls_nothing_right(fact
     assert f"tunesmith runs show {facts.experiment.id} --answers" in html
 
 
+def test_an_example_without_the_score_is_none_of_the_cases(facts: Facts) -> None:
+    def thinned(answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
+        exact = [replace(a, scores={"exact": a.scores["exact"]}) for a in answers[:5]]
+        return (*exact, *answers[5:])
+
+    some = {name: thinned(tuple(answers)) for name, answers in facts.answers.items()}
+    found = told(replace(facts, answers=some))
+    assert found.score == "rouge_l"
+    assert [group.count for group in found.groups] == [7, 0, 0]
+
+
 def test_the_examples_shown_are_not_all_of_one_kind(facts: Facts) -> None:
     shown = [case.turns[0][1] for case in told(facts).groups[0].cases]
     assert len(shown) == 4

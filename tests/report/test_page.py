@@ -11,12 +11,13 @@ import pytest
 
 from tunesmith.compare import plain_words
 from tunesmith.errors import StoreError
-from tunesmith.records import Comparison, Estimate, Metric, Verdict
+from tunesmith.records import Choice, Comparison, Estimate, Metric, Verdict
 from tunesmith.report.background import machine, settings
 from tunesmith.report.cases import cases
 from tunesmith.report.evidence import (
     classes,
     confusions,
+    costs,
     curves,
     outcomes,
     scores,
@@ -427,3 +428,35 @@ def test_a_variant_may_be_called_like_a_method_of_a_mapping(facts: Facts) -> Non
     html = page(renamed, sentence)
     assert "built-in method" not in html
     assert ">copy <" in html
+
+
+def test_an_adapter_of_an_earlier_step_says_of_how_many_it_was_the_best(facts: Facts) -> None:
+    asked = [Choice("load_best_model_at_end", True, "", ""), Choice("lora_r", 4, "", "")]
+    by = Choice("metric_for_best_model", "eval_accuracy", "", "")
+    first, second, *_ = facts.adapters
+    found = replace(
+        facts,
+        adapters=(replace(first, steps=30), replace(second, steps=30), *facts.adapters[2:]),
+        plans={
+            first.name: replace(facts.plans[first.name], choices=(*asked, by)),
+            second.name: replace(facts.plans[second.name], choices=tuple(asked)),
+        },
+    )
+    cells = {name: cells[1] for name, _, cells in costs(found).rows}
+    assert (cells[first.name].value, cells[first.name].note) == (
+        "30",
+        "of 60, the best by accuracy",
+    )
+    assert cells[second.name].note == "of 60, the best by loss"
+    assert {cells[1].note for _, _, cells in costs(facts).rows} == {""}
+    last = replace(found, adapters=facts.adapters)
+    assert {cells[1].note for _, _, cells in costs(last).rows} == {""}
+
+
+def test_a_figure_of_fewer_examples_says_of_how_many(facts: Facts) -> None:
+    few = Metric("qlora", "url_intact", "all", Estimate(0.5, 4, (0.2, 0.8)))
+    found = replace(facts, metrics=(*facts.metrics, few))
+    (cell,) = [cells[scores(found).heads.index("url_intact")]
+               for name, _, cells in scores(found).rows if name == "qlora"]  # fmt: skip
+    assert cell.note.endswith("of 4 examples")
+    assert not any("of" in cell.note for _, _, cells in scores(facts).rows for cell in cells)

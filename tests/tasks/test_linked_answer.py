@@ -1,4 +1,4 @@
-"""An answer is right only with its links whole; a row without a link lifts no score of links."""
+"""An answer is right only with its links whole; a row without a link has no score of links."""
 
 from __future__ import annotations
 
@@ -34,17 +34,29 @@ def test_a_whole_link_in_a_wrong_answer_is_whole() -> None:
     assert (found["accuracy"], found["url_intact"]) == (0, 1)
 
 
-@pytest.mark.parametrize("response", ["It costs $9.", "I do not know.", "", f"See {LINK}"])
-def test_a_row_without_a_link_cannot_lift_the_mean(response: str) -> None:
-    found = scores(response, "It costs $5.")
-    assert found["url_intact"] == found["accuracy"] == 0
-    assert scores("It costs $5.", "It costs $5.")["url_intact"] == 1
+@pytest.mark.parametrize("response", ["It costs $9.", "I do not know.", "", f"See {LINK}", " "])
+def test_a_row_without_a_link_has_no_score_of_links(response: str) -> None:
+    task = LinkedAnswer()
+    plain, linked = (Example((), target) for target in ("It costs $5.", f"See {LINK}."))
+    assert scores(response, plain.target).keys() == task.zero().keys() - {"url_intact"}
+    assert [task.applies("url_intact", e) for e in (plain, linked)] == [False, True]
+    assert task.applies("accuracy", plain)
 
 
 def test_silence_scores_nothing() -> None:
     task = LinkedAnswer()
     assert task.parse(" ").outcome is Outcome.UNPARSED
-    assert scores(" ", f"See {LINK}.") == task.zero() == scores(" ", "It costs $5.")
+    assert scores(" ", f"See {LINK}.") == task.zero()
+
+
+def test_scorers_are_tried_on_the_gold_answers_that_they_apply_to() -> None:
+    texts = ("It costs $5.", f"See {LINK}.")
+    checks = gold_check(LinkedAnswer(), [Example((), text) for text in texts])
+    assert {c.metric: c.n for c in checks}["url_intact"] == 1
+    assert {c.metric: c.n for c in checks}["accuracy"] == 2
+    assert all(c.full_marks == c.n for c in checks)
+    without = gold_check(LinkedAnswer(), [Example((), texts[0])])
+    assert "url_intact" not in {c.metric for c in without}
 
 
 def test_a_row_says_whether_its_answer_holds_a_link() -> None:

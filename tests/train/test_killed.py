@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -166,19 +167,33 @@ class Counts:
     last_steps: list[int] = field(default_factory=list)  # the newest checkpoint behind each kill
 
 
-def kill_once(nursery: Nursery, directory: Path, delay: float, aimed: bool, counts: Counts) -> bool:
-    """One life that ends by SIGKILL after `delay` seconds of training, or as soon thereafter as it
-    writes a checkpoint; whether it came to its end before."""
+def newest(directory: Path) -> int:
+    """The step of the newest checkpoint; 0: there is none."""
+    return max((int(path.name[11:]) for path in directory.glob("checkpoint-*")), default=0)
+
+
+def kill_once(
+    nursery: Nursery, directory: Path, ahead: int, delay: float, aimed: bool, counts: Counts
+) -> bool:
+    """One life that ends by SIGKILL `delay` seconds behind its checkpoint number `ahead` (0: behind
+    its birth), or as soon thereafter as it writes the next; whether it came to its end before."""
+    began = newest(directory)
     pid = nursery.bear(directory)
-    seen = any(directory.glob("checkpoint-*"))
-    while seen and "resumed at step" not in nursery.hear():
+    while began and "resumed at step" not in nursery.hear():
         pass
+    late = time.monotonic() + 60
+
+    def await_that(sign: Callable[[], bool]) -> None:
+        while not sign() and not (directory / "adapter").is_dir():
+            assert time.monotonic() < late
+            time.sleep(0.0002)
+
+    await_that(lambda: newest(directory) >= began + ahead)
     time.sleep(delay)
-    late = time.monotonic() + 30
-    while aimed and not half_written(directory, pid) and not (directory / "adapter").is_dir():
-        assert time.monotonic() < late
-        time.sleep(0.0002)
-    os.kill(pid, signal.SIGKILL)
+    if aimed:
+        await_that(lambda: half_written(directory, pid))
+    with suppress(ProcessLookupError):  # it may have come to its end
+        os.kill(pid, signal.SIGKILL)
     life = nursery.await_end()
     if life.code == 0:
         return True
@@ -186,10 +201,9 @@ def kill_once(nursery: Nursery, directory: Path, delay: float, aimed: bool, coun
     assert not any("damaged" in line for line in life.said)
     counts.kills += 1
     counts.while_writing += half_written(directory, pid)
-    counts.resumed += seen
-    counts.begun_anew += not seen
-    steps = [int(path.name[11:]) for path in directory.glob("checkpoint-*")]
-    counts.last_steps.append(max(steps, default=0))
+    counts.resumed += began > 0
+    counts.begun_anew += began == 0
+    counts.last_steps.append(newest(directory))
     return False
 
 
@@ -205,10 +219,11 @@ def test_twenty_kills_change_neither_a_loss_nor_the_adapter(
     expected = outcome(tmp_path / "whole")
     assert sorted(expected[0]) == list(range(1, STEPS + 1))
     draw, counts = random.Random(20), Counts()
-    while counts.kills < KILLS:  # a machine that is quicker by then may need a second round
-        aimed = counts.kills % 2 == 1
+    while counts.kills < KILLS:
         place = tmp_path / f"cut-{counts.rounds}"
-        if kill_once(nursery, place, draw.uniform(0, length / 12), aimed, counts):
+        # How far a life comes is told by its checkpoints: a clock would measure the machine.
+        ahead, delay = draw.randint(0, 6), draw.uniform(0, 2 * length / STEPS)
+        if kill_once(nursery, place, ahead, delay, counts.kills % 2 == 1, counts):
             assert outcome(place) == expected
             counts.rounds += 1
     place = tmp_path / f"cut-{counts.rounds}"

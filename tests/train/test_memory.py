@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tiny_models import load_base
 from tunesmith.config import TrainingSettings
@@ -149,6 +150,44 @@ def test_where_nothing_smaller_is_left_the_run_stops_with_advice_and_its_checkpo
     assert said == ["lora: resumed at step 2 of 6"]
 
 
+def test_whoever_asks_for_a_training_may_say_what_would_help(
+    base_folder: Path, tmp_path: Path, encoded: list[Encoded], settings: TrainingSettings
+) -> None:
+    tight = small_memory(load_base(base_folder), lambda *_: False)
+    job = TrainingJob("lora", encoded, (), settings, 1, tmp_path, advice=lambda: "rent an A40")
+    with pytest.raises(TrainingError) as stopped:
+        train(tight, get_method("lora"), job)
+    assert stopped.value.hint == "rent an A40"
+
+
+def test_an_optimizer_that_finds_no_memory_stops_the_run_and_spoils_no_checkpoint(
+    base_folder: Path, tmp_path: Path, encoded: list[Encoded], settings: TrainingSettings
+) -> None:
+    """A step that is half taken cannot be taken again: the last checkpoint is what is left."""
+    saving = settings.model_copy(update={"save_steps": 1, "eval_strategy": "no"})
+    whole, _, _ = run(load_base(base_folder), encoded, tmp_path / "whole", saving)
+    steps: list[TrainingStep] = []
+
+    def refuse(*_: Any) -> None:
+        if len(steps) == 2:
+            allocate_too_much()
+
+    job = TrainingJob("lora", encoded, encoded[:8], saving, 1, tmp_path, on_step=steps.append)
+    hook = register_optimizer_step_post_hook(refuse)  # the parameters have changed by then
+    try:
+        with pytest.raises(TrainingError, match="memory of cpu is not enough") as stopped:
+            train(load_base(base_folder), get_method("lora"), job)
+    finally:
+        hook.remove()
+    assert "tunesmith plan" in (stopped.value.hint or "")
+    assert (stopped.value.hint or "").endswith("goes on from checkpoint-2")
+    found, _, said = run(load_base(base_folder), encoded, tmp_path, saving)
+    assert said == ["lora: resumed at step 2 of 6"]
+    expected = load_file(whole.directory / "adapter_model.safetensors")
+    for name, tensor in load_file(found.directory / "adapter_model.safetensors").items():
+        assert torch.equal(tensor, expected[name])
+
+
 def test_a_resumed_run_keeps_its_cut_and_ends_equal_to_the_bit(
     base_folder: Path, tmp_path: Path, encoded: list[Encoded], settings: TrainingSettings
 ) -> None:
@@ -181,14 +220,15 @@ def test_a_failed_try_leaves_no_gradient_and_no_random_number_behind(
 ) -> None:
     noisy = settings.model_copy(update={"lora_dropout": 0.1})
     job = TrainingJob("lora", encoded, (), noisy, 1, tmp_path)
-    model = get_method("lora").attach(loaded.model, noisy)
-    compute = Computation(loaded, model, job, StopSignals())
+    method = get_method("lora")
+    model = method.attach(loaded.model, noisy)
+    compute = Computation(loaded, model, method, job, StopSignals())
     drawn: list[float] = []
 
     def work() -> None:
         drawn.append(float(torch.rand(())))
         assert all(p.grad is None for p in compute.trainable)
-        compute.gradients(encoded[:4])
+        compute.gradients(encoded[:4], 1)
         if compute.cut.rows > 1:
             allocate_too_much()
 

@@ -207,9 +207,10 @@ def test_layers_are_kept_where_examples_come_again(
     kept_them: bool,
 ) -> None:
     settings = settings.model_copy(update={"num_train_epochs": epochs})
-    model = get_method("upper_lora").attach(loaded.model, settings)
+    method = get_method("upper_lora")
+    model = method.attach(loaded.model, settings)
     job = TrainingJob("upper", encoded, (), settings, 5, tmp_path)
-    compute = Computation(loaded, model, job, StopSignals())
+    compute = Computation(loaded, model, method, job, StopSignals())
     with compute.ready():
         assert (compute.kept is not None) == kept_them
 

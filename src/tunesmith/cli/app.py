@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from tunesmith import __version__
 from tunesmith.cli.collect import collect
 from tunesmith.cli.compare import compare
+from tunesmith.cli.compare_training import compare_training
 from tunesmith.cli.data import data
 from tunesmith.cli.demo import demo
 from tunesmith.cli.doctor import doctor
@@ -22,9 +23,10 @@ from tunesmith.cli.plan import plan
 from tunesmith.cli.run import run
 from tunesmith.cli.runs import report, runs
 from tunesmith.cli.schema import schema
+from tunesmith.cli.study import study
 
 ORDER = (
-    *("demo", "data", "plan", "run", "runs", "report", "compare"),
+    *("demo", "data", "plan", "run", "runs", "report", "compare", "study", "compare-training"),
     *("learn", "lineage", "rollback", "doctor", "schema", "nano"),
 )
 
@@ -69,6 +71,8 @@ app.command()(plan)
 data.command("collect")(collect)
 app.add_typer(data)
 app.command()(compare)
+app.command()(study)
+app.command()(compare_training)
 app.add_typer(runs)
 app.command()(report)
 app.command()(learn)

@@ -22,11 +22,11 @@ CLAIMS = (Verdict.BETTER, Verdict.WORSE)
 
 
 def of_rows(
-    board: Board, pair: tuple[str, str], part: str, weaknesses: Weaknesses
+    board: Board, pair: tuple[str, str], part: str, metric: str, weaknesses: Weaknesses
 ) -> tuple[str, ...]:
     """What is wrong with the rows that the two are compared on."""
-    rows = shared(board, *pair, part)
-    wanted = int(board.slices[part].sum())
+    rows = shared(board, *pair, part, metric)
+    wanted = int(board.rows(part, metric).sum())
     said = []
     if rows.size < wanted:
         said.append(

@@ -31,35 +31,33 @@ def estimates(
 ) -> list[Metric]:
     """Every figure of every variant, variant by variant, all rows first.
 
-    A variant is judged on the rows it answered: `estimate.n` says on how many. A slice on which it
-    answered none is left out. EvaluationError as in `sheets.lay_out`.
+    A variant is judged on the rows it answered, of those that have the metric: `estimate.n` says
+    on how many. A slice on which there is none is left out. EvaluationError as in `sheets.lay_out`.
     """
     wish = settings or CompareSettings()
     board = lay_out(variants, examples, facts, slice_by=slice_by, twins=twins)
     found = []
     for name, sheet in board.sheets.items():
-        for part, mask in board.slices.items():
-            rows = np.flatnonzero(mask & sheet.present)
-            if rows.size:
-                found += [
-                    Metric(name, metric, part, estimate)
-                    for metric, estimate in _figures(board, sheet, rows, facts, wish).items()
-                ]
+        for part in board.slices:
+            found += [
+                Metric(name, metric, part, estimate)
+                for metric, estimate in _figures(board, sheet, part, facts, wish).items()
+            ]
     return found
 
 
 def _figures(
-    board: Board, sheet: Sheet, rows: Ints, facts: TaskFacts, settings: CompareSettings
+    board: Board, sheet: Sheet, part: str, facts: TaskFacts, settings: CompareSettings
 ) -> dict[str, Estimate]:
-    figures = {
-        metric: (
-            _corpus(board, sheet, rows, metric, settings)
-            if metric in CORPUS
-            else mean_estimate(sheet.scores[metric][rows], settings)
-        )
-        for metric in facts.names()
-    }
-    if not board.labels:
+    figures: dict[str, Estimate] = {}
+    for metric in facts.names():
+        rows = np.flatnonzero(board.rows(part, metric) & sheet.present)
+        if rows.size and metric in CORPUS:
+            figures[metric] = _corpus(board, sheet, rows, metric, settings)
+        elif rows.size:
+            figures[metric] = mean_estimate(sheet.scores[metric][rows], settings)
+    rows = np.flatnonzero(board.slices[part] & sheet.present)
+    if not board.labels or not rows.size:
         return figures
     gold, given = board.gold[rows], sheet.labels[rows]
     for i, label in enumerate(board.labels):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tunesmith.errors import ConfigError
 
@@ -21,11 +22,15 @@ OVERLAP = frozenset({"rouge_l", "bleu", "chrf", "token_f1"})
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
     """What comparing needs of a Task: its per-example scores, its closed set of labels, if any,
-    and the metric that a verdict is about."""
+    and the metric that a verdict is about.
+
+    `rows`: the ids of the examples that have a score, for each score that not all of them have.
+    """
 
     metrics: tuple[str, ...]
     labels: tuple[str, ...]
     primary: str
+    rows: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def names(self) -> tuple[str, ...]:
         """Every metric that is compared, the primary one first.

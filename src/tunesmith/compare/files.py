@@ -108,8 +108,9 @@ def compare_files(
     """Judge the answers of file `b` against those of file `a`, example by example.
 
     `lower_is_better`: a smaller score is the better one (`refusal` on harmless requests).
-    ConfigError for an unknown scorer, DataError for a file or a line that cannot be used,
-    EvaluationError where the files share no id or the scorer gives no number in [0, 1].
+    Lines whose reference gives the scorer nothing to judge are left out, and counted. ConfigError
+    for an unknown scorer, DataError for a file or a line that cannot be used, EvaluationError where
+    the files share no id, no line is left, or the scorer gives no number in [0, 1].
     """
     score = scorer_named(scorer)
     wish = settings or CompareSettings()
@@ -122,11 +123,13 @@ def compare_files(
         )
     answers = [(left[identifier], right[identifier]) for identifier in ids]
     references = [_reference(one, two, (a, b), score) for one, two in answers]
+    answers, references, unfit = _fit(answers, references, score)
     scores_a = _scored(score, [one for one, _ in answers], references, a)
     scores_b = _scored(score, [two for _, two in answers], references, b)
     only_a, only_b = len(left) - len(ids), len(right) - len(ids)
     names = (a.stem, b.stem) if a.stem != b.stem else (str(a), str(b))
     known = _known(answers, references, scorer, names, (only_a, only_b), lower_is_better)
+    known = [*unfit, *known]
     if a.samefile(b):
         known.insert(0, "Both are the same file.")
     comparison = _judged(
@@ -147,6 +150,21 @@ def compare_files(
         only_b,
         wish.confidence,
     )
+
+
+def _fit(
+    answers: list[tuple[Line, Line]], references: list[str], scorer: Scorer
+) -> tuple[list[tuple[Line, Line]], list[str], list[str]]:
+    """The lines that the scorer can judge, with their references, and what is said of the rest."""
+    kept = [i for i, reference in enumerate(references) if scorer.applies(reference)]
+    left = len(answers) - len(kept)
+    if not left:
+        return answers, references, []
+    hold = "holds" if left == 1 else "hold"
+    said = f"{left:,} of {len(answers):,} targets {hold} nothing that {scorer.name} could judge"
+    if not kept:
+        raise EvaluationError(said, hint="name another scorer with --scorer")
+    return [answers[i] for i in kept], [references[i] for i in kept], [f"{said}: left out."]
 
 
 def _judged(

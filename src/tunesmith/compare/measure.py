@@ -87,9 +87,10 @@ def measure(
     *,
     permutations: int | None = None,
 ) -> Measured:
-    """Variant pair[1] against pair[0] on the rows of a slice that both answered."""
+    """Variant pair[1] against pair[0] on the rows of a slice that both answered and that have the
+    metric."""
     a, b = (board.sheets[name] for name in pair)
-    rows = shared(board, a.name, b.name, part)
+    rows = shared(board, a.name, b.name, part, metric)
     if metric in CORPUS:
         table = cells(board.gold[rows], a.labels[rows], b.labels[rows], len(board.labels))
         return measure_corpus(table, metric, settings, permutations=permutations)

@@ -29,8 +29,9 @@ from tunesmith.stats.arrays import Bools, Floats, Ints
 class Sheet:
     """One variant's answers in the order of the examples, each array of shape (N,).
 
-    `present`: it answered; `scores`: metric -> value, NaN where it did not; `labels`: index into
-    the closed set, K where the answer could not be read (empty without a closed set).
+    `present`: it answered; `scores`: metric -> value, NaN where it did not, and where the example
+    has no such score; `labels`: index into the closed set, K where the answer could not be read
+    (empty without a closed set).
     """
 
     name: str
@@ -41,7 +42,8 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The examples and every variant's sheet; `gold` as in Sheet.labels, `slices` as masks."""
+    """The examples and every variant's sheet; `gold` as in Sheet.labels, `slices` as masks, and
+    so `having`: the rows that have a score, for each score that not all of them have."""
 
     ids: tuple[str, ...]
     gold: Ints
@@ -49,6 +51,12 @@ class Board:
     twins: Bools
     slices: Mapping[str, Bools]
     sheets: Mapping[str, Sheet]
+    having: Mapping[str, Bools]
+
+    def rows(self, part: str, metric: str) -> Bools:
+        """The rows of a slice that have a metric."""
+        mask = self.slices[part]
+        return mask & self.having[metric] if metric in self.having else mask
 
 
 def lay_out(
@@ -63,7 +71,8 @@ def lay_out(
 
     Slices are "all", "KEY=VALUE" for each value of each meta key that has two or more, and
     "without twins" where some rows have one in training and some have not. EvaluationError where
-    there is no example, a gold label is missing, an answer has no score or one outside [0, 1].
+    there is no example, or none that has the primary metric, a gold label is missing, an answer has
+    no score or one outside [0, 1].
     """
     unique = list({example.id: example for example in examples}.items())
     if not unique:
@@ -79,6 +88,12 @@ def lay_out(
         found = sorted({str(value) for value in values} - {""})
         if len(found) > 1:
             masks |= {f"{key}={value}": values == value for value in found}
+    having = {name: np.array([i in known for i in ids]) for name, known in facts.rows.items()}
+    if not having.get(facts.first, masks[ALL]).any():
+        raise EvaluationError(
+            f"no test example has anything that {facts.first} could judge",
+            hint="give the test split such rows, or name another primary metric",
+        )
     if twin.any() and not twin.all():
         masks[WITHOUT_TWINS] = ~twin
     return Board(
@@ -88,6 +103,7 @@ def lay_out(
         twin,
         masks,
         {name: _sheet(name, answers, rows, ids, facts) for name, answers in variants.items()},
+        having,
     )
 
 
@@ -123,16 +139,16 @@ def _sheet(
             f"{name} answered none of the {len(ids)} test examples",
             hint="its answers failed, or belong to other examples: evaluate it again",
         )
-    scores = {
-        metric: np.array(
-            [
-                np.nan if answer is None else _score(name, answer, example, metric)
-                for answer, example in zip(found, rows, strict=True)
-            ]
-        )
-        for metric in facts.names()
-        if metric not in CORPUS
-    }
+    scores: dict[str, Floats] = {}
+    for metric in facts.names():
+        if metric in CORPUS:
+            continue
+        having = facts.rows.get(metric, frozenset(ids))
+        values = np.full(len(ids), np.nan)
+        for i, (said, example) in enumerate(zip(found, rows, strict=True)):
+            if said is not None and ids[i] in having:
+                values[i] = _score(name, said, example, metric)
+        scores[metric] = values
     return Sheet(name, present, scores, _labels(name, found, facts.labels))
 
 
@@ -176,9 +192,10 @@ def _labels(name: str, found: Sequence[Answer | None], labels: tuple[str, ...]) 
     return codes
 
 
-def shared(board: Board, a: str, b: str, part: str = ALL) -> Ints:
-    """Rows of the slice that both variants answered; EvaluationError where there is none."""
-    both = board.sheets[a].present & board.sheets[b].present & board.slices[part]
+def shared(board: Board, a: str, b: str, part: str, metric: str) -> Ints:
+    """Rows of the slice that both variants answered and that have the metric; EvaluationError
+    where there is none."""
+    both = board.sheets[a].present & board.sheets[b].present & board.rows(part, metric)
     rows = np.flatnonzero(both)
     if rows.size == 0:
         raise EvaluationError(

@@ -89,13 +89,18 @@ def compare(
     primary, *others = facts.names()
     question = [Question(pair, primary) for pair in wanted if pair[1] not in cheap]
     further = [Question(pair, primary) for pair in wanted if pair[1] in cheap]
-    further += [Question(pair, metric) for metric in others for pair in wanted]
+    further += [
+        Question(pair, metric)
+        for metric in others
+        for pair in wanted
+        if _answered(board, pair, ALL, metric)
+    ]
     sliced = [
         Question(pair, primary, part)
         for part in board.slices
         if part != ALL
         for pair in wanted
-        if _answered(board, pair, part)
+        if _answered(board, pair, part, primary)
     ]
     asked = _family(board, question, settings, weaknesses=known, primary=True)
     rest = _family(board, further, settings, weaknesses=known)
@@ -114,15 +119,15 @@ def _weighed(board: Board, judged: Comparison, rest: Sequence[Comparison]) -> Co
     scores = board.sheets[judged.b].scores
     name = EXACT if EXACT in scores else judged.metric
     if name in scores:
-        right = scores[name][shared(board, *pair)] >= FULL_MARKS
+        right = scores[name][shared(board, *pair, ALL, name)] >= FULL_MARKS
         said = (*caveats.of_part_marks(judged, right.astype(float)), *said)
     return replace(judged, caveats=(*said, *judged.caveats))
 
 
-def _answered(board: Board, pair: tuple[str, str], part: str) -> bool:
-    """Whether both answered any row of a slice; one without such a row is not asked about."""
+def _answered(board: Board, pair: tuple[str, str], part: str, metric: str) -> bool:
+    """Whether both answered any row of a slice that has the metric; else it is not asked about."""
     a, b = (board.sheets[name].present for name in pair)
-    return bool((a & b & board.slices[part]).any())
+    return bool((a & b & board.rows(part, metric)).any())
 
 
 def _family(
@@ -158,7 +163,7 @@ def _family(
             primary=primary,
             known=(
                 *([] if q.part == ALL else [slicing]),
-                *caveats.of_rows(board, q.pair, q.part, weaknesses),
+                *caveats.of_rows(board, q.pair, q.part, q.metric, weaknesses),
             ),
         )
         for q, m, p in zip(questions, measured, adjusted, strict=True)
@@ -177,7 +182,7 @@ def compare_metric(
     """One pair on one metric and slice, as a family of one: the adjusted p is p."""
     question = Question(pair, metric, part)
     measured = measure(board, pair, metric, part, settings)
-    known = caveats.of_rows(board, pair, part, weaknesses or Weaknesses())
+    known = caveats.of_rows(board, pair, part, metric, weaknesses or Weaknesses())
     return judge(
         measured,
         question,

@@ -14,9 +14,9 @@ from tunesmith.config.model import (
     Recipe,
     ReportSettings,
     SourceSettings,
-    TrainingSettings,
 )
 from tunesmith.config.read import (
+    OPEN,
     SECTIONS,
     Resolved,
     find_recipe,
@@ -25,6 +25,7 @@ from tunesmith.config.read import (
     shipped_recipes,
 )
 from tunesmith.config.text import dump_yaml
+from tunesmith.config.training import TrainingSettings
 
 __all__ = [
     "DataSettings",
@@ -52,12 +53,15 @@ def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a recipe's file, for editors and checkers.
 
     A file may say a little more than the recipe that it becomes: `extends`, `profiles`, and null
-    for a part or a variant that stands at its defaults. Older spellings are not in it.
+    for a part, a variant or a training key at its default. Older spellings are not in it.
     """
     whole = Recipe.model_json_schema()
     properties = whole["properties"]
     for name in SECTIONS:
         properties[name] = {"anyOf": [properties[name], {"type": "null"}]}
+    training = whole["$defs"]["TrainingSettings"]["properties"]
+    for name in (key.partition(".")[2] for key in OPEN):
+        training[name] = {"anyOf": [training[name], {"type": "null"}]}
     methods = properties["methods"]["anyOf"][0]
     methods["additionalProperties"] = {"anyOf": [methods["additionalProperties"], {"type": "null"}]}
     properties["extends"] = {

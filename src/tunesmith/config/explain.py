@@ -48,7 +48,12 @@ class Origin:
 
 
 def explain(
-    name: str, origins: Mapping[str, Origin], error: ValidationError, *, under: tuple[str, ...] = ()
+    name: str,
+    origins: Mapping[str, Origin],
+    error: ValidationError,
+    *,
+    under: tuple[str, ...] = (),
+    whole: type[BaseModel] = Recipe,
 ) -> ConfigError:
     """The first complaint, in the words of the recipe; an unknown key before all others.
 
@@ -56,15 +61,16 @@ def explain(
     are called here helps its owner more than what is missing.
     """
     complaints = error.errors(include_url=False)
+    known = known_keys(whole)
     first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
     dotted = _dotted(first, under)
     where = _where(name, origins, dotted)
     if first["type"] == "extra_forbidden":
-        return _unknown(where, dotted)
+        return _unknown(where, dotted, known)
     if first["type"].startswith("union_tag"):
-        return _no_kind(where, dotted, first)
+        return _no_kind(where, dotted, first, known)
     if first["type"] == "missing":
-        return ConfigError(f"{where}{dotted} is missing", hint=_describe(dotted))
+        return ConfigError(f"{where}{dotted} is missing", hint=_describe(dotted, known))
     message = _message([c for c in complaints if _dotted(c, under) == dotted])
     if not dotted and (named := re.match(r"methods\.[\w-]+|model\.dtype", message)):
         dotted = named.group()  # said of the whole recipe, but meant of one key
@@ -73,10 +79,9 @@ def explain(
     given = first.get("input")
     shown = f" (got {given!r})" if isinstance(given, (str, int, float, bool)) else ""
     expected = first.get("ctx", {}).get("expected", "")
-    hint = _describe(dotted)
+    hint = _describe(dotted, known)
     if first["type"] == "literal_error" and isinstance(given, str):
-        known = re.findall(r"'([^']+)'", expected)
-        near = difflib.get_close_matches(given, known, n=1)
+        near = difflib.get_close_matches(given, re.findall(r"'([^']+)'", expected), n=1)
         hint = (f"did you mean {near[0]}? " if near else "") + hint
     return ConfigError(f"{where}{dotted}: {message}{shown}", hint=hint)
 
@@ -103,7 +108,7 @@ def _message(complaints: Sequence[ErrorDetails]) -> str:
     return "must be " + ", or ".join(kinds)
 
 
-def _unknown(where: str, dotted: str) -> ConfigError:
+def _unknown(where: str, dotted: str, known: Mapping[str, str]) -> ConfigError:
     parent, _, last = dotted.rpartition(".")
     if last in legacy.ELSEWHERE:
         return ConfigError(
@@ -115,19 +120,21 @@ def _unknown(where: str, dotted: str) -> ConfigError:
             hint="use a model that transformers knows",
         )
     general = _general(dotted).rpartition(".")[0]
-    siblings = {key.rpartition(".")[2] for key in known_keys() if key.rpartition(".")[0] == general}
+    siblings = {key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == general}
     near = difflib.get_close_matches(last, siblings, n=1, cutoff=0.55)
     if near:
         meant = f"{parent}.{near[0]}" if parent else near[0]
     else:
-        leaves = {key.rpartition(".")[2]: key for key in known_keys()}
+        leaves = {key.rpartition(".")[2]: key for key in known}
         close = difflib.get_close_matches(last, leaves, n=1, cutoff=0.7)
         meant = leaves[close[0]] if close else ""
     hint = f"did you mean {meant}?" if meant else f"known here: {', '.join(sorted(siblings))}"
     return ConfigError(f"{where}unknown key {dotted}", hint=hint)
 
 
-def _no_kind(where: str, dotted: str, complaint: ErrorDetails) -> ConfigError:
+def _no_kind(
+    where: str, dotted: str, complaint: ErrorDetails, keys: Mapping[str, str]
+) -> ConfigError:
     """Settings of several kinds that say none, or one that nobody knows."""
     context = complaint.get("ctx", {})
     known = re.findall(r"'([^']+)'", context.get("expected_tags", ""))
@@ -135,7 +142,7 @@ def _no_kind(where: str, dotted: str, complaint: ErrorDetails) -> ConfigError:
     near = difflib.get_close_matches(given, known, n=1)
     hint = (f"did you mean {near[0]}? " if near else "") + f"kinds: {', '.join(known)}"
     if not known:
-        hint = _describe(f"{dotted}.kind")
+        hint = _describe(f"{dotted}.kind", keys)
     said = f"kind: {given!r} is not known" if given else "kind is missing"
     return ConfigError(f"{where}{dotted}.{said}", hint=hint)
 
@@ -165,9 +172,9 @@ def _nearest(origins: Mapping[str, Origin], dotted: str) -> Origin | None:
     return _nearest(origins, parent) if parent else None
 
 
-def known_keys() -> dict[str, str]:
+def known_keys(whole: type[BaseModel] = Recipe) -> dict[str, str]:
     """Every key of a recipe, dotted, with its description; NAME stands for a name of yours."""
-    return dict(_fields(Recipe, ""))
+    return dict(_fields(whole, ""))
 
 
 def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
@@ -191,6 +198,10 @@ def _general(dotted: str) -> str:
     parts = dotted.split(".")
     if len(parts) > 2 and parts[0] == "data" and parts[1] in ("sources", "collect", "generate"):
         parts[2] = "NAME"
+    if len(parts) > 2 and parts[:2] == ["search", "ranges"]:
+        parts[2] = "NAME"
+    if len(parts) > 1 and parts[0] == "tasks":
+        parts[1] = "NAME"
     if len(parts) > 3 and parts[0] == "methods" and parts[2] == "training":
         parts = parts[2:]
     elif len(parts) > 1 and parts[0] == "methods":
@@ -198,9 +209,8 @@ def _general(dotted: str) -> str:
     return ".".join(parts)
 
 
-def _describe(dotted: str) -> str:
+def _describe(dotted: str, known: Mapping[str, str]) -> str:
     parts = _general(dotted).split(".")
-    known = known_keys()
     for length in range(len(parts), 0, -1):
         description = known.get(".".join(parts[:length]))
         if description:

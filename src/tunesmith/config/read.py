@@ -10,20 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
-from yaml.nodes import MappingNode
 
 from tunesmith.config import legacy
 from tunesmith.config.explain import Origin, explain
-from tunesmith.config.model import Recipe
-from tunesmith.config.text import Loader, plain_values, read_pair
+from tunesmith.config.model import Recipe, TrainingSettings
+from tunesmith.config.text import read_pair, read_yaml
 from tunesmith.errors import ConfigError
 
 # Parts of a recipe that may be left empty: they then stand at their defaults.
 SUFFIXES = (".yaml", ".yml")
 SECTIONS = frozenset(
     {"model", "training", "methods", "evaluation", "report", "lineage", "task_options"}
+)
+# Training keys of which null is no value: it takes back what a weaker word said.
+OPEN = frozenset(
+    f"training.{name}" for name, f in TrainingSettings.model_fields.items() if f.default is not None
 )
 
 
@@ -71,11 +73,16 @@ class _Draft:
 
 
 def load_recipe(
-    source: str | Path, *, sets: Sequence[str] = (), profile: str | None = None
+    source: str | Path,
+    *,
+    sets: Sequence[str] = (),
+    profile: str | None = None,
+    over: Sequence[tuple[str, Any, Origin]] = (),
 ) -> Resolved:
     """Read the recipe in a file (or a shipped one by its name) and resolve every value.
 
-    Order of strength: the file it `extends`, the file, the profile, `--set`. Raises ConfigError
+    Order of strength: the file it `extends`, the file, the profile, `--set`, and what a study's
+    file puts `over` it (dotted key, value, where that stands). Raises ConfigError
     naming file, line and key, with the nearest known key where one is unknown.
     """
     path = find_recipe(source)
@@ -90,6 +97,9 @@ def load_recipe(
         _merge(draft, draft.profiles[profile], Origin("profile", note=profile))
     for item in sets:
         _apply_set(draft, item)
+    for key, value, origin in over:
+        for dotted, leaf in _leaves({key: value}):
+            _say(draft, dotted, leaf, origin)
     resolved = Resolved(
         recipe=_validate(draft),
         origins=draft.origins,
@@ -111,29 +121,46 @@ def _located(resolved: Resolved) -> Recipe:
 
 def find_recipe(source: str | Path) -> Path:
     """The file itself, or the shipped recipe of that name."""
+    return find_file(source, "recipe", shipped_recipes())
+
+
+def find_file(source: str | Path, kind: str, shipped: Mapping[str, Path]) -> Path:
+    """The file itself, or the shipped one of that name; ConfigError where there is neither."""
     path = Path(source)
     if path.is_file():
         return path
     if path.is_dir():
-        raise ConfigError(f"{path} is a folder, not a recipe", hint="name the YAML file in it")
-    shipped = shipped_recipes()
+        raise ConfigError(f"{path} is a folder, not a {kind}", hint="name the YAML file in it")
     if str(source) in shipped:
         return shipped[str(source)]
     near = difflib.get_close_matches(Path(str(source)).stem, shipped, n=1)
     meant = f"did you mean {near[0]}? " if near else ""
     raise ConfigError(
-        f"there is no recipe {source}",
-        hint=f"{meant}shipped recipes: {', '.join(sorted(shipped)) or 'none'}",
+        f"there is no {kind} {source}",
+        hint=f"{meant}shipped {kind}s: {', '.join(sorted(shipped)) or 'none'}",
     )
 
 
 def shipped_recipes() -> dict[str, Path]:
     """Recipes that come with Tunesmith, by name."""
+    return {name: file for name, file in _shipped().items() if not _is_study(file)}
+
+
+def shipped_studies() -> dict[str, Path]:
+    """Studies of methods that come with Tunesmith, by name."""
+    return {name: file for name, file in _shipped().items() if _is_study(file)}
+
+
+def _shipped() -> dict[str, Path]:
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "recipes", package.parent.parent / "recipes"):
         if folder.is_dir():
             return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
     return {}
+
+
+def _is_study(file: Path) -> bool:
+    return re.search(r"^tasks:", file.read_text("utf-8"), re.M) is not None
 
 
 def is_recipe(name: str) -> bool:
@@ -145,31 +172,7 @@ def is_recipe(name: str) -> bool:
 def _read_file(path: Path, draft: _Draft, seen: tuple[Path, ...]) -> str:
     if path.resolve() in seen:
         raise ConfigError(f"{path.name} extends itself", hint="remove the circle of `extends`")
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path} is not UTF-8 (byte {error.start})", hint="save the recipe as UTF-8 text"
-        ) from error
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
-    try:
-        node = yaml.compose(text, Loader=Loader)
-        if node is None:
-            raise ConfigError(f"{path.name} is empty", hint="see `tunesmith schema` for its keys")
-        if not isinstance(node, MappingNode):
-            raise ConfigError(
-                f"{path.name} holds no mapping of keys to values", hint="see `tunesmith schema`"
-            )
-        values, lines = plain_values(node, path.name)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise ConfigError(
-            f"{path.name}, line {line}: {error.problem or 'not YAML'}",
-            hint="check indentation, quotes and colons there",
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path.name}: {error}", hint="remove what is not text") from error
+    text, values, lines = read_yaml(path)
     parent = values.pop("extends", None)
     if parent is not None:
         base = path.parent / str(parent)
@@ -236,8 +239,8 @@ def _merge(draft: _Draft, values: Any, origin: Origin) -> None:
 def _say(draft: _Draft, dotted: str, value: Any, origin: Origin) -> None:
     """Put a value under the name that its key bears today. An older spelling is translated where
     it stands, so that a stronger word (a profile, `--set`) stays stronger."""
-    if value is None and dotted in SECTIONS:
-        return  # `training:` with nothing under it says nothing
+    if dotted in SECTIONS and (value is None or (value == {} and dotted != "methods")):
+        return  # `training:` with nothing under it says nothing; `methods: {}` trains none
     if value is None and re.fullmatch(r"methods\.[^.]+", dotted):
         _bare_variant(draft, dotted, origin)
         return
@@ -254,6 +257,13 @@ def _say(draft: _Draft, dotted: str, value: Any, origin: Origin) -> None:
 
 
 def _put(draft: _Draft, dotted: str, value: Any, origin: Origin) -> None:
+    if value is None and dotted in OPEN:
+        said = draft.values.get("training")
+        if isinstance(said, dict):
+            said.pop(dotted.partition(".")[2], None)
+        for known in [k for k in draft.origins if k == dotted or k.startswith(dotted + ".")]:
+            del draft.origins[known]
+        return
     *parents, last = dotted.split(".")
     place = draft.values
     for part in parents:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -58,6 +59,39 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
     return str(
         yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     )
+
+
+def read_yaml(path: Path) -> tuple[str, dict[str, Any], dict[str, int]]:
+    """A file's text, the values of its mapping, and the line of every dotted key in it.
+
+    Raises ConfigError naming file and line where it cannot be read as a mapping.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 (byte {error.start})", hint="save the recipe as UTF-8 text"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
+    try:
+        node = yaml.compose(text, Loader=Loader)
+        if node is None:
+            raise ConfigError(f"{path.name} is empty", hint="see `tunesmith schema` for its keys")
+        if not isinstance(node, MappingNode):
+            raise ConfigError(
+                f"{path.name} holds no mapping of keys to values", hint="see `tunesmith schema`"
+            )
+        values, lines = plain_values(node, path.name)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ConfigError(
+            f"{path.name}, line {line}: {error.problem or 'not YAML'}",
+            hint="check indentation, quotes and colons there",
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path.name}: {error}", hint="remove what is not text") from error
+    return text, values, lines
 
 
 def plain_values(node: Node, name: str, prefix: str = "") -> tuple[dict[str, Any], dict[str, int]]:

@@ -122,12 +122,14 @@ def _put_on(loaded: Loaded, directory: Path, name: str) -> Any:
 
 @contextmanager
 def peft_unwarned() -> Iterator[None]:
-    """Keep back the one warning that PEFT draws from transformers 5 whenever it wraps a model: it
-    asks for a property under its older name, which no reader of the warning can change."""
+    """Keep back what no reader can change: PEFT asks transformers 5 for a property under its older
+    name, and takes AdaLoRA's rank_pattern for LoRA's, before it reads it rightly."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
         )
+        unmatched = "The following rank_pattern keys did not match .*lora_E"
+        warnings.filterwarnings("ignore", message=unmatched, category=RuntimeWarning)
         yield
 
 

@@ -87,7 +87,7 @@ def _sheet(
         quality=quality,
         lengths=_lengths(renderer, every),
         unit="tokens",
-        max_length=whole.resolved.recipe.training.max_length if whole.resolved else None,
+        max_length=whole.prepared.max_length if whole.prepared else None,
         rejected=dict(whole.prepared.reject_reasons) if whole.prepared else {},
         licences=dict(terms.most_common()),
         origins=dict(made.most_common()),

@@ -132,7 +132,7 @@ def _inputs(resolved: Resolved, prepared: Prepared) -> dict[str, Any]:
         "task": recipe.task,
         "task_options": recipe.task_options,
         "data": recipe.data.model_dump(mode="json"),
-        "max_length": recipe.training.max_length,
+        "max_length": prepared.max_length,
         "prepared": prepared.key,
         "repeat": dict(_repeat(resolved, prepared)),
     }

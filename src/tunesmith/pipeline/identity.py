@@ -139,10 +139,10 @@ def read_general(resolved: Resolved) -> str:
 
 def _longest(desk: Desk) -> int | str:
     """What bounds the examples: a length, or the rule that finds one from theirs."""
-    from tunesmith.pipeline.planning import adaptive_length
+    from tunesmith.pipeline.planning import length_asked
 
-    rule = f"adaptive {code_hash('plan/adaptive.py')}"
-    return rule if adaptive_length(desk) else desk.recipe.training.max_length
+    asked = length_asked(desk)
+    return f"adaptive {code_hash('plan/adaptive.py')}" if asked is None else asked
 
 
 def _adaptive(desk: Desk, variant: str) -> Inputs:

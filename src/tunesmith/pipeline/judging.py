@@ -33,7 +33,14 @@ def judge(
         context.run.id,
         [Checked(c.metric, c.n, c.full_marks / max(c.n, 1), 1.0, c.failures) for c in checks],
     )
-    facts = TaskFacts(metrics=task.metrics, labels=task.labels, primary=task.primary)
+    having = {m: frozenset(e.id for e in test if task.applies(m, e)) for m in task.metrics}
+    every = len({e.id for e in test})
+    facts = TaskFacts(
+        metrics=task.metrics,
+        labels=task.labels,
+        primary=task.primary,
+        rows={metric: ids for metric, ids in having.items() if len(ids) < every},
+    )
     options = CompareSettings(
         alpha=settings.alpha,
         confidence=settings.confidence,

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from tunesmith.errors import ModelError, first_line
+from tunesmith.errors import ConfigError, ModelError, first_line
 from tunesmith.pipeline.context import Desk, Prepared
 from tunesmith.records import DataFacts, ModelFacts, Plan
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 
 def check_methods(desk: Desk) -> None:
-    """Refuse modules to train that the base does not have, before hours are spent on the rest."""
+    """Refuse modules to train that the base does not have, and lengths that no set of rows can
+    have, before hours are spent on the rest."""
     recipe = desk.recipe
+    length_asked(desk)
     for variant in recipe.methods:
         settings = recipe.method_settings(variant)
         everywhere = settings.target_modules == "all-linear" and not settings.layers_to_transform
@@ -59,6 +61,7 @@ def forecast_variant(desk: Desk, data: Prepared, variant: str) -> Forecast:
         model=known_model(recipe.model),
         hardware=hardware,
         four_bit=recipe.four_bit(variant),
+        method=recipe.methods[variant].method,
         dtype=recipe.model.dtype,
         double_quant=recipe.model.bnb_4bit_use_double_quant,
         gpu=match_gpu(hardware.device_name, table) if hardware.device == "cuda" else None,
@@ -69,6 +72,24 @@ def forecast_variant(desk: Desk, data: Prepared, variant: str) -> Forecast:
     settings = recipe.method_settings(variant)
     origins = choice_origins(desk, variant)
     return forecast(settings, facts, origins, table=table, bound=data.max_length)
+
+
+def less_memory(desk: Desk, data: Prepared, variant: str) -> str:
+    """What the plan knows for a training that is out of memory with one example at a time."""
+    try:
+        found = forecast_variant(desk, data, variant)
+    except MemoryError:  # of the host: there is none left to reckon in
+        return ""
+    gib = 2**30
+    here, needed = found.device_memory / gib, found.plan.memory_bytes / gib
+    said = [f"the plan reckoned with {needed:.1f} GiB of {here:.1f}"]
+    if found.plan.fits:
+        said[0] += ", see what other programs take of it"
+    said += [f"{a.change}: {a.memory_bytes / gib:.1f} GiB" for a in found.left]
+    larger = found.cheapest
+    if larger is not None and not found.plan.fits:
+        said.append(f"a {larger.gpu}: ${larger.cost_usd:.2f} or less for the whole training")
+    return "; or ".join(said)
 
 
 def known_model(settings: ModelSettings) -> ModelFacts:
@@ -113,11 +134,12 @@ def data_facts(encoded: Sequence[Encoded], examples: Sequence[Example] = ()) -> 
 def length_bound(desk: Desk, examples: Sequence[Example], lengths: Sequence[int]) -> int:
     """The longest example that the data stage keeps, in tokens.
 
-    The recipe's training.max_length; in adaptive mode, where the recipe leaves it open, what the
-    size table and the 99th percentile of all lengths ask for.
+    What the recipe says; where it leaves it to adaptive mode, what the size table and the 99th
+    percentile of all lengths ask for.
     """
-    if not adaptive_length(desk):
-        return desk.recipe.training.max_length
+    asked = length_asked(desk)
+    if asked is not None:
+        return asked
     from tunesmith.models.load import load_config
     from tunesmith.plan.adaptive import length_for, percentile99
 
@@ -131,10 +153,33 @@ def length_bound(desk: Desk, examples: Sequence[Example], lengths: Sequence[int]
     return value
 
 
-def adaptive_length(desk: Desk) -> bool:
-    """Whether max_length is left to adaptive mode."""
-    stated = desk.resolved.origin("training.max_length").kind != "default"
-    return desk.recipe.training.mode == "adaptive" and not stated
+def length_asked(desk: Desk) -> int | None:
+    """The longest example that the recipe lets in, in tokens; None: adaptive mode decides.
+
+    ConfigError where variants ask for different lengths: they are compared on the same rows.
+    """
+    recipe = desk.recipe
+    asked: dict[str, int | None] = {}
+    for variant in recipe.methods:
+        settings = recipe.method_settings(variant)
+        stated = choice_origins(desk, variant)["max_length"] != "default"
+        left = settings.mode == "adaptive" and not stated
+        asked[variant] = None if left else settings.max_length
+    if len(set(asked.values())) > 1:
+        told = "; ".join(
+            f"{name} wants {'what adaptive mode decides' if n is None else f'{n} tokens'}"
+            for name, n in asked.items()
+        )
+        raise ConfigError(
+            "max_length must be the same for every variant, they are compared on the same rows: "
+            f"{told}",
+            hint="set it once, for all of them: training.max_length",
+        )
+    if asked:
+        return next(iter(asked.values()))
+    training, origin = recipe.training, desk.resolved.origin("training.max_length")
+    left = training.mode == "adaptive" and origin.kind == "default"
+    return None if left else training.max_length
 
 
 def choice_origins(desk: Desk, variant: str) -> dict[str, str]:
@@ -143,7 +188,8 @@ def choice_origins(desk: Desk, variant: str) -> dict[str, str]:
     own = desk.recipe.methods[variant].training
     for name in desk.recipe.training.model_dump():
         key = f"methods.{variant}.training.{name}" if name in own else f"training.{name}"
-        origins[name] = str(desk.resolved.origin(key))
+        taken_back = name in own and own[name] is None
+        origins[name] = "default" if taken_back else str(desk.resolved.origin(key))
     return origins
 
 

@@ -68,7 +68,7 @@ def run_recipe(
         if resume:
             run = _resumed(store, resolved, listener, allow_changes=allow_changes)
         else:
-            run = _begin(store, resolved, task, home, hardware)
+            run = begin(store, resolved, task, home, hardware)
         context = Context(
             resolved=resolved,
             task=task,
@@ -160,7 +160,7 @@ def _resumed(store: Store, resolved: Resolved, listener: Listener, *, allow_chan
     return store.resume_run(last.id, resolved=values, recipe_text=resolved.text)
 
 
-def _begin(store: Store, resolved: Resolved, task: Task, home: Path, hardware: Hardware) -> Run:
+def begin(store: Store, resolved: Resolved, task: Task, home: Path, hardware: Hardware) -> Run:
     """A new run."""
     from tunesmith.store.nouns import Provenance
 

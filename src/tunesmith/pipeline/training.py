@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from tunesmith.pipeline.context import Context, Desk, Prepared
 from tunesmith.pipeline.identity import base_inputs, training_inputs
-from tunesmith.records import Adapter, Example, Outcome, Plan, TrainingStep
-from tunesmith.store.files import open_log, read_adapter, read_steps
+from tunesmith.pipeline.planning import less_memory
+from tunesmith.records import Adapter, Answer, Example, LayerReport, Outcome, Plan, TrainingStep
+from tunesmith.store.files import open_log, read_adapter, read_layers, read_steps
 from tunesmith.store.whole import whole_file
+
+STEPS, LAYERS = "steps.jsonl", "layers.jsonl"
+RECORD = {"adapter.json", STEPS, LAYERS}
 
 if TYPE_CHECKING:
     from tunesmith.config import ModelSettings, TrainingSettings
@@ -90,12 +94,17 @@ def responder_of(desk: Desk, loaded: Loaded) -> ModelResponder:
 
 
 def mean_scores(desk: Desk, loaded: Loaded, asked: Sequence[Example]) -> dict[str, float]:
-    """The mean of each of the task's scores over the answers that came; empty where none did."""
+    """The mean of each of the task's scores over the answers to these examples."""
     from tunesmith.evaluate.answer import evaluate
 
-    answers = evaluate(asked, responder_of(desk, loaded), desk.task)
+    return mean_of(evaluate(asked, responder_of(desk, loaded), desk.task), desk.task.metrics)
+
+
+def mean_of(answers: Sequence[Answer], metrics: Sequence[str]) -> dict[str, float]:
+    """The mean of each score over the answers that came and have it; without those none has."""
     came = [answer.scores for answer in answers if answer.outcome is not Outcome.FAILED]
-    return {name: sum(s[name] for s in came) / len(came) for name in desk.task.metrics if came}
+    given = {name: [s[name] for s in came if name in s] for name in metrics}
+    return {name: sum(values) / len(values) for name, values in given.items() if values}
 
 
 def train_variant(
@@ -109,12 +118,9 @@ def train_variant(
     from tunesmith.train.trackers import Trackers
 
     recipe = context.recipe
-    settings = recipe.method_settings(variant).model_copy(
-        update={choice.name: choice.value for choice in plan.choices}
-    )
+    settings = type(recipe.training).model_validate({c.name: c.value for c in plan.choices})
     method = get_method(recipe.methods[variant].method)
     inputs = training_inputs(context, data, variant)
-    steps_file = "steps.jsonl"
 
     def build(directory: Path) -> dict[str, Any]:
         loaded = bases.get(recipe.four_bit(variant))
@@ -127,7 +133,7 @@ def train_variant(
             settings=settings.model_dump(),
             say=context.listener.say,
         )
-        with open_log(directory / steps_file) as log:
+        with open_log(directory / STEPS) as log, open_log(directory / LAYERS) as looks:
 
             def on_step(step: TrainingStep) -> None:
                 log.write(json.dumps(asdict(step)) + "\n")
@@ -137,6 +143,11 @@ def train_variant(
                     trackers.log(step)
                 context.listener.progress(f"train {variant}", step.step, total, _step_note(step))
 
+            def on_layers(reports: Sequence[LayerReport]) -> None:
+                looks.writelines(json.dumps(asdict(report)) + "\n" for report in reports)
+                looks.flush()
+                context.store.record_layers(context.run.id, variant, reports)
+
             job = TrainingJob(
                 name=variant,
                 train=renderer.examples(data.splits.train),
@@ -145,10 +156,12 @@ def train_variant(
                 seed=recipe.seed,
                 directory=directory,
                 on_step=on_step,
+                on_layers=on_layers,
                 say=context.listener.say,
                 score=_scorer(context, data, settings),
                 describe=lambda i: _named(data.splits.train[i]),
                 base=recipe.model,
+                advice=lambda: less_memory(context, data, variant),
             )
             try:
                 adapter = train(loaded, method, job)
@@ -164,17 +177,33 @@ def train_variant(
         """Train unless a process that was killed behind its training has done it."""
         done = directory / "adapter.json"
         facts: dict[str, Any] = json.loads(done.read_text()) if done.is_file() else build(directory)
-        for checkpoint in directory.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
+        _sweep(directory)
         return facts
 
     artefact = context.stand_on("adapter", inputs, finished, of=variant, resumable=True)
-    adapter = read_adapter(artefact.directory, variant)
-    steps = list(read_steps(artefact.directory / steps_file))
-    context.store.record_training_steps(context.run.id, variant, steps)
-    context.store.record_adapter(context.run.id, adapter)
+    adapter = _record(context, artefact.directory, variant)
     if artefact.reused:
         context.listener.say(f"{variant}: trained before from the same inputs; taken as it is")
+    return adapter
+
+
+def _sweep(directory: Path) -> None:
+    """Leave the adapter and its record: no checkpoint, nothing that a kill left half-written, no
+    log in which nothing stands."""
+    for left in directory.iterdir():
+        if left.is_dir() and left.name != "adapter":
+            shutil.rmtree(left)
+        elif left.is_file() and (left.name not in RECORD or not left.stat().st_size):
+            left.unlink()
+
+
+def _record(context: Context, directory: Path, variant: str) -> Adapter:
+    """Put into the store what stands in an adapter's artefact, this run's or an earlier one's."""
+    store, run = context.store, context.run.id
+    adapter = read_adapter(directory, variant)
+    store.record_training_steps(run, variant, read_steps(directory / STEPS))
+    store.record_layers(run, variant, read_layers(directory / LAYERS))
+    store.record_adapter(run, adapter)
     return adapter
 
 

@@ -41,7 +41,7 @@ class Duration:
 def training_flops(settings: TrainingSettings, facts: Facts, *, checkpointing: bool) -> float:
     """FLOP of the whole training."""
     model, fill = facts.model, usual(settings, facts)
-    adapter = adapter_parameters(model, settings.lora_r, settings.target_modules)
+    adapter = adapter_parameters(model, settings.lora_r, settings.target_modules, facts.method)
     passes = 3 if checkpointing else 2  # through the frozen weights
     a_token = 2.0 * passes * linear_parameters(model) + (8 if checkpointing else 6) * adapter
     # Query-key and weights-value products over the half below the diagonal; twice that backward.

@@ -19,6 +19,7 @@ class Facts:
     """Data, model and machine. `dtype` is the recipe's; `gpu` the machine's row in the table.
 
     `flops` is what this machine was measured to multiply, FLOP/s; None where nobody measured.
+    `method` is the training's (config.MethodName).
     `overlong` of `bounded` examples (of every part) were set aside for being over max_length.
     """
 
@@ -30,6 +31,7 @@ class Facts:
     double_quant: bool = True
     gpu: Gpu | None = None
     flops: float | None = None
+    method: str = "lora"
     overlong: int = 0
     bounded: int = 0
 

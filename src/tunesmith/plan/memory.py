@@ -28,6 +28,7 @@ NF4_SINGLE = 0.5 + 4 / 64
 NF4_DOUBLE = 0.5 + 1 / 64 + 4 / (64 * 256)
 EIGHT_BIT = frozenset({"adamw_8bit", "paged_adamw_8bit"})
 SMALL_STATE = 4096  # bitsandbytes keeps the moments of smaller tensors in float32
+PEFT_FORWARD = frozenset({"dora", "adalora"})  # the others take train/fused.py's
 BLOCK = 256  # 8-bit moments share a float32 scale
 CUDA_CONTEXT = GIB // 2  # CUDA, cuBLAS and the kernels that are loaded
 CPU_PROCESS = int(0.75 * GIB)  # Python with torch, transformers and peft, before a model
@@ -85,9 +86,27 @@ def adapted(model: ModelFacts, targets: str | tuple[str, ...]) -> Mapping[str, t
     return sides if isinstance(targets, str) else {n: sides[n] for n in targets if n in sides}
 
 
-def adapter_parameters(model: ModelFacts, rank: int, targets: str | tuple[str, ...]) -> int:
-    """Trainable parameters of LoRA with rank `rank` on the named projections of every layer."""
-    return model.layers * rank * sum(i + o for i, o in adapted(model, targets).values())
+def adapter_tensors(inputs: int, outputs: int, rank: int, method: str) -> tuple[int, ...]:
+    """Trainable parameters of each tensor that a method puts on one linear map.
+
+    AdaLoRA has a singular value for each direction, DoRA a magnitude for each output.
+    """
+    held = directions(rank, method)
+    more = {"adalora": (held,), "dora": (outputs,)}.get(method, ())
+    return inputs * held, outputs * held, *more
+
+
+def directions(rank: int, method: str) -> int:
+    """Of one linear map's update at the start; AdaLoRA begins with half again the rank."""
+    return -(-3 * rank // 2) if method == "adalora" else rank
+
+
+def adapter_parameters(
+    model: ModelFacts, rank: int, targets: str | tuple[str, ...], method: str = "lora"
+) -> int:
+    """Trainable parameters of a method with rank `rank` on the named projections of every layer."""
+    sides = adapted(model, targets).values()
+    return model.layers * sum(sum(adapter_tensors(i, o, rank, method)) for i, o in sides)
 
 
 def weight_bytes(facts: Facts) -> int:
@@ -103,8 +122,7 @@ def optimizer_bytes(settings: TrainingSettings, facts: Facts) -> int:
         return 0
     total = 0
     for inputs, outputs in adapted(facts.model, settings.target_modules).values():
-        for side in (inputs, outputs):
-            held = side * settings.lora_r
+        for held in adapter_tensors(inputs, outputs, settings.lora_r, facts.method):
             small = held < SMALL_STATE or facts.hardware.device != "cuda"
             if settings.optim in EIGHT_BIT and not small:
                 total += 2 * (held + FLOAT32 * -(-held // BLOCK))
@@ -117,7 +135,8 @@ def estimate_memory(settings: TrainingSettings, facts: Facts, *, checkpointing: 
     """Peak memory of a training as `settings` and `facts` have it."""
     model, fill = facts.model, fullest(settings, facts)
     width = facts.bytes_per_weight
-    adapter = FLOAT32 * adapter_parameters(model, settings.lora_r, settings.target_modules)
+    targets = settings.target_modules
+    adapter = FLOAT32 * adapter_parameters(model, settings.lora_r, targets, facts.method)
     layer = fill.tokens * layer_bytes(settings, facts)
     inputs = fill.tokens * model.hidden * width  # what checkpointing keeps of each layer
     # The first layer's input needs no gradient; behind the last stands the final norm.
@@ -129,6 +148,9 @@ def estimate_memory(settings: TrainingSettings, facts: Facts, *, checkpointing: 
     passing += layer if checkpointing else 0.0
     largest = max(i * o for i, o in projections(model).values())
     unpacked = largest * width if facts.four_bit else 0
+    if facts.method == "dora":  # PEFT multiplies an identity by A and B, and adds that to W
+        widest = max((i for i, _ in adapted(model, targets).values()), default=0)
+        unpacked += FLOAT32 * (widest**2 + 3 * largest)
     on_host = facts.hardware.device == "cpu"
     share = HEAP_SHARE_CHECKPOINTING if checkpointing else HEAP_SHARE
     return Memory(
@@ -150,15 +172,20 @@ def layer_bytes(settings: TrainingSettings, facts: Facts) -> float:
     with_adapter = adapted(model, settings.target_modules)
     queries, keys = model.heads * model.head_dim, model.key_value_heads * model.head_dim
     elements = 2 * queries + 2 * keys + 3 * model.intermediate  # q, attention's output; k, v; MLP
-    # What a frozen map reads is let go; what an adapter reads is kept, once for all that read it.
+    # What a frozen map reads is let go; what an adapter reads is kept, once for all that read it
+    # but in 16 bit by PEFT's own forward, which casts a copy for each.
+    copies = width == 2 and facts.method in PEFT_FORWARD
     for names, size in (
         (("q_proj", "k_proj", "v_proj"), model.hidden),
         (("o_proj",), queries),
         (("gate_proj", "up_proj"), model.hidden),
         (("down_proj",), model.intermediate),
     ):
-        elements += size if with_adapter.keys() & set(names) else 0
-    elements += settings.lora_r * len(with_adapter)
+        readers = len(with_adapter.keys() & set(names))
+        elements += size * (readers if copies else min(readers, 1))
+    elements += directions(settings.lora_r, facts.method) * len(with_adapter)
+    if facts.method == "dora":  # the map's output and the adapter's, which both are scaled
+        elements += 2 * sum(o for _, o in with_adapter.values())
     total = float(elements * width)
     total += 2 * model.hidden * FLOAT32  # both norms compute in float32 and keep what they read
     total += FLOAT32 * (model.heads + 2)  # log-sum-exp of the attention, the norms' scales

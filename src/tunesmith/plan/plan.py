@@ -44,7 +44,8 @@ class Forecast:
     """A plan with what it rests on.
 
     `device`: the machine it is for, by name, with `device_memory` in bytes; `gpu`: its row of the
-    table. `time`: how the seconds were found.
+    table. `time`: how the seconds were found. `left`: what can still be changed where a training
+    finds too little memory with one example at a time and checkpointing, whatever was reckoned.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class Forecast:
     cheapest: Machine | None
     advice: tuple[Advice, ...]
     warnings: tuple[str, ...]
+    left: tuple[Advice, ...] = ()
 
 
 def forecast(
@@ -100,6 +102,7 @@ def forecast(
         time=time.reason,
         cheapest=cheapest(settings, facts, origins, table=table, bound=bound),
         advice=() if fits else tuple(_advice(decided, facts, checkpointing=checkpointing)),
+        left=tuple(_lighter(_one_at_a_time(decided), facts, checkpointing=True)),
         warnings=tuple(_warnings(decided, facts)),
     )
 
@@ -150,6 +153,14 @@ def _checkpointing(settings: TrainingSettings, facts: Facts) -> tuple[bool, str]
 
 def _advice(settings: TrainingSettings, facts: Facts, *, checkpointing: bool) -> Iterator[Advice]:
     """What to change where it does not fit: each change over those before it, until it does."""
+    for advice in _lighter(settings, facts, checkpointing=checkpointing):
+        yield advice
+        if advice.fits:
+            return
+
+
+def _lighter(settings: TrainingSettings, facts: Facts, *, checkpointing: bool) -> Iterator[Advice]:
+    """Every change that needs less memory, each over those before it."""
     for change, update, packed in _changes(settings, facts, checkpointing=checkpointing):
         settings = settings.model_copy(update={k: v for k, v in update.items() if k != "longest"})
         if packed:
@@ -159,10 +170,16 @@ def _advice(settings: TrainingSettings, facts: Facts, *, checkpointing: bool) ->
         checkpointing = checkpointing or bool(update.get("gradient_checkpointing"))
         needed = estimate_memory(settings, facts, checkpointing=checkpointing).total
         seconds = training_time(settings, facts, checkpointing=checkpointing).seconds
-        fits = needed < facts.hardware.device_memory
-        yield Advice(change, needed, fits, seconds)
-        if fits:
-            return
+        yield Advice(change, needed, needed < facts.hardware.device_memory, seconds)
+
+
+def _one_at_a_time(settings: TrainingSettings) -> TrainingSettings:
+    return settings.model_copy(
+        update={
+            "per_device_train_batch_size": 1,
+            "gradient_accumulation_steps": batch_size(settings),
+        }
+    )
 
 
 def _changes(

@@ -192,17 +192,19 @@ def _focus(facts: Facts) -> tuple[str | None, str | None]:
     metric = facts.primary or ""
     values = {name: facts.estimate(name, metric) for name in names}
     best = max(names, key=lambda name: e.value if (e := values[name]) is not None else -1.0)
-    first = next((a.scores for a in facts.answers[best] if a.scores), {})
+    given = dict.fromkeys(name for answer in facts.answers[best] for name in answer.scores)
     # A corpus metric (macro F1) has no value for one example: the task's first score stands in.
-    return best, metric if metric in first else next(iter(first), None)
+    return best, metric if metric in given else next(iter(given), None)
 
 
 def _scores(answers: Sequence[Answer], name: str) -> dict[str, float]:
-    """Score by example id; what cannot be read is wrong, what never arrived is left out."""
+    """Score by example id; what cannot be read is wrong, what never arrived is left out, and so is
+    an example that has no such score."""
     return {
         answer.example_id: answer.scores.get(name, 0.0)
         for answer in answers
         if answer.outcome is not Outcome.FAILED
+        and (name in answer.scores or answer.outcome is not Outcome.SCORED)
     }
 
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunesmith.errors import StoreError
 from tunesmith.records import Example, Finding, Quality, Severity
 from tunesmith.report import figures
 from tunesmith.report.background import Bar
-from tunesmith.store.whole import whole_file
+from tunesmith.report.page import TEMPLATES, fill, keep
 
-TEMPLATES = Path(__file__).parent / "templates"
 BINS = 24  # bars of a histogram
 MOST_BARS = 12  # names in one chart; the rest is one bar
 REPEATED = 8  # prompts in the table of duplicates
@@ -98,31 +96,12 @@ class Repeated:
 
 def render_data(sheet: Sheet, out: Path) -> Path:
     """Write the report to the file `out`; StoreError where it cannot be written."""
-    html = data_page(sheet)
-    try:
-        with whole_file(out) as file:
-            file.write(html)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write the report {out}: {error.strerror}",
-            hint="free some space, or name another place",
-        ) from error
-    return out
+    return keep(data_page(sheet), out)
 
 
 def data_page(sheet: Sheet) -> str:
     """The whole page as HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(integer=figures.integer)
-    return environment.get_template("data_report.html.j2").render(_content(sheet))
+    return fill("data_report.html.j2", _content(sheet))
 
 
 def _content(sheet: Sheet) -> dict[str, Any]:

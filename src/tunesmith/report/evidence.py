@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunesmith.records import Outcome, TrainingStep
+from tunesmith.records import Adapter, Outcome, TrainingStep
 from tunesmith.report import figures
 from tunesmith.report.facts import ALL, WITHOUT_TWINS, Facts
 
@@ -44,16 +44,19 @@ EMPTY = Cell("–")
 def scores(facts: Facts) -> Grid:
     """Every variant on every metric of the whole test set; those of one class are in `classes`."""
     names = [name for name in facts.metric_names() if OF_A_CLASS not in name]
+    tested = [name for name in names if name != "general_perplexity"]  # which is of other texts
     sizes = {
-        variant.name: max((e.n for m in names if (e := facts.estimate(variant.name, m))), default=0)
-        for variant in facts.variants
+        v.name: max((e.n for m in tested if (e := facts.estimate(v.name, m))), default=0)
+        for v in facts.variants
     }
     return Grid(
         f"Scores of every variant with their {facts.level} intervals",
         (*names, "examples"),
         tuple(
             (name, kind, (*cells, Cell(figures.integer(sizes[name]))))
-            for name, kind, cells in _rows(facts, [(m, ALL, m in facts.shares) for m in names])
+            for name, kind, cells in _rows(
+                facts, [(m, ALL, m in facts.shares) for m in names], sizes
+            )
         ),
         {variant.name: variant.description for variant in facts.variants if variant.description},
     )
@@ -95,13 +98,21 @@ def _class_order(facts: Facts) -> list[str]:
 
 
 def _rows(
-    facts: Facts, columns: Sequence[tuple[str, str, bool]]
+    facts: Facts, columns: Sequence[tuple[str, str, bool]], sizes: Mapping[str, int] | None = None
 ) -> list[tuple[str, str, tuple[Cell, ...]]]:
-    """Every variant that has a figure in any column (metric, slice, whether it is a share)."""
+    """Every variant that has a figure in any column (metric, slice, whether it is a share); one of
+    fewer examples than the variant has in `sizes` says of how many."""
     rows: list[tuple[str, str, tuple[Cell, ...]]] = []
     for variant in facts.variants:
+        most = (sizes or {}).get(variant.name, 0)
         cells = [
-            EMPTY if e is None else Cell(figures.score(e.value, share), _interval(e.ci, share))
+            EMPTY
+            if e is None
+            else Cell(
+                figures.score(e.value, share),
+                _interval(e.ci, share)
+                + (f" of {figures.integer(e.n)} examples" if e.n < most else ""),
+            )
             for metric, part, share in columns
             for e in (facts.estimate(variant.name, metric, part),)
         ]
@@ -277,6 +288,16 @@ def gold(facts: Facts) -> Grid:
     )
 
 
+def _best_of(facts: Facts, adapter: Adapter) -> str:
+    """Of how many steps an adapter's own is the best, where it was chosen and is not the last."""
+    plan, steps = facts.plans.get(adapter.name), facts.training.get(adapter.name, ())
+    asked = {choice.name: choice.value for choice in plan.choices} if plan is not None else {}
+    if not asked.get("load_best_model_at_end") or not steps or steps[-1].step <= adapter.steps:
+        return ""
+    metric = str(asked.get("metric_for_best_model") or "loss").removeprefix("eval_")
+    return f"of {figures.integer(steps[-1].step)}, the best by {metric}"
+
+
 def costs(facts: Facts) -> Grid:
     """What each adapter is and what it took."""
     rows = []
@@ -284,7 +305,7 @@ def costs(facts: Facts) -> Grid:
         changed = "–" if a.changed_answers is None else figures.score(a.changed_answers, True)
         cells = (
             Cell(figures.duration(a.seconds)),
-            Cell(figures.integer(a.steps)),
+            Cell(figures.integer(a.steps), _best_of(facts, a)),
             Cell(figures.integer(a.tokens)),
             Cell(figures.size(a.peak_memory_bytes)),
             Cell(figures.integer(a.trainable_parameters)),

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tunesmith.records import Adapter, Answer, Comparison, Estimate, Metric, Plan, TrainingStep
+from tunesmith.records import (
+    Adapter,
+    Answer,
+    Comparison,
+    Estimate,
+    LayerReport,
+    Metric,
+    Plan,
+    TrainingStep,
+)
 from tunesmith.store.chain import Chain, chain_behind
 from tunesmith.store.nouns import (
     Dataset,
@@ -44,6 +53,7 @@ class Facts:
     plans: Mapping[str, Plan]
     artefacts: tuple[StageArtefact, ...]
     chain: Chain | None = None  # of the lineage, where the run is a session of one
+    layers: Mapping[str, tuple[LayerReport, ...]] = field(default_factory=dict)
 
     @cached_property
     def shares(self) -> frozenset[str]:
@@ -125,4 +135,5 @@ def gather(store: Store, run_id: str) -> Facts:
         },
         artefacts=tuple(store.artefacts(experiment.id)),
         chain=chain_behind(store, experiment.id),
+        layers={name: seen for name in names if (seen := tuple(store.layers(experiment.id, name)))},
     )

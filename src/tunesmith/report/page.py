@@ -15,6 +15,7 @@ from tunesmith.errors import StoreError
 from tunesmith.report import background, evidence, figures, verdicts
 from tunesmith.report.cases import Draw, cases
 from tunesmith.report.facts import Facts, gather
+from tunesmith.report.layers import inside
 from tunesmith.report.topics import topics
 from tunesmith.report.verdicts import Sentence
 from tunesmith.store.store import Store
@@ -33,7 +34,11 @@ def render(
     SVG where it is a graph (None where it is not). Raises StoreError for an unknown run or a place
     that cannot be written.
     """
-    html = page(gather(store, run_id), sentence, draw)
+    return keep(page(gather(store, run_id), sentence, draw), out)
+
+
+def keep(html: str, out: Path) -> Path:
+    """Write a page whole or not at all; StoreError where the place cannot be written."""
     try:
         with whole_file(out) as file:
             file.write(html)
@@ -47,6 +52,11 @@ def render(
 
 def page(facts: Facts, sentence: Sentence, draw: Draw | None = None) -> str:
     """The whole page as HTML."""
+    return fill("report.html.j2", _content(facts, sentence, draw))
+
+
+def fill(template: str, content: Mapping[str, Any]) -> str:
+    """A template of this package with what it speaks of."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -60,7 +70,7 @@ def page(facts: Facts, sentence: Sentence, draw: Draw | None = None) -> str:
         integer=figures.integer,
         duration=figures.duration,
     )
-    return environment.get_template("report.html.j2").render(_content(facts, sentence, draw))
+    return environment.get_template(template).render(content)
 
 
 def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, Any]:
@@ -87,6 +97,7 @@ def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, A
         "costs": evidence.costs(facts),
         "curves": curves,
         "along": evidence.along_the_way(facts),
+        "inside": inside(facts),
         "cases": cases(facts, draw, each=int(wishes.get("examples", EXAMPLES))),
         "data": background.data(facts),
         "settings": background.settings(facts.plans),
@@ -96,11 +107,11 @@ def _content(facts: Facts, sentence: Sentence, draw: Draw | None) -> dict[str, A
         "hashes": background.hashes(facts),
         "style": (TEMPLATES / "style.css").read_text("utf-8"),
         "script": (TEMPLATES / "script.js").read_text("utf-8"),
-        "plotly": _plotly() if curves else "",
+        "plotly": plotly() if curves else "",
     }
 
 
-def _plotly() -> str:
+def plotly() -> str:
     """The Plotly library's own minified source, from its Python package."""
     from plotly.offline import get_plotlyjs
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,17 @@ def tables(store: Store, run_id: str) -> list[Table]:
 
 
 def write(store: Store, run_id: str, folder: Path) -> list[Path]:
-    """Write every table to `folder` as CSV, Markdown and LaTeX; returns the files.
+    """Write every table of a run to `folder`, as `write_tables` does.
 
     Raises StoreError for an unknown run or a folder that cannot be written.
+    """
+    return write_tables(tables(store, run_id), folder)
+
+
+def write_tables(wanted: Sequence[Table], folder: Path) -> list[Path]:
+    """Write tables to `folder` as CSV, Markdown and LaTeX; returns the files.
+
+    Raises StoreError for a folder that cannot be written.
     """
     forms: Mapping[str, Callable[[Table], str]] = {
         ".csv": to_csv,
@@ -57,7 +65,7 @@ def write(store: Store, run_id: str, folder: Path) -> list[Path]:
     files = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for table in tables(store, run_id):
+        for table in wanted:
             for ending, form in forms.items():
                 file = folder / f"{table.name}{ending}"
                 file.write_text(form(table), encoding="utf-8", newline="")

@@ -22,6 +22,7 @@ from tunesmith.stats.arrays import NEAR, Numbers, all_equal, blocks, differences
 from tunesmith.stats.intervals import check_confidence
 
 ENUMERATED = 12  # differences up to which all 2^k sign patterns are counted
+SPREADS = 500  # standard deviations that the noncentral t is averaged over
 SLACK = 1e-9  # sums closer than this share of all they could be are equal but for rounding
 
 
@@ -186,3 +187,29 @@ def cohen_dz(a: Numbers, b: Numbers) -> float:
     if d.size < 2 or all_equal(d):
         raise EvaluationError("Cohen's d_z needs differences that are not all equal")
     return float(d.mean()) / float(np.std(d, ddof=1))
+
+
+def dz_interval(d_z: float, n: int, confidence: float = 0.95) -> Interval:
+    """Interval of Cohen's d_z from n >= 2 pairs, by the noncentral t distribution.
+
+    The noncentralities at which the t that was seen lies at either tail, over the root of n
+    (Steiger and Fouladi 1997, in Harlow et al., *What if there were no significance tests?*).
+    scipy's own inverse (1.17) does not come back from some large t.
+    """
+    from scipy.special import gammaincinv, ndtr
+
+    if n < 2 or not math.isfinite(d_z):
+        raise EvaluationError(f"d_z {d_z} from {n} pairs has no interval")
+    tail, root = (1 - check_confidence(confidence)) / 2, math.sqrt(n)
+    shares = (np.arange(SPREADS) + 0.5) / SPREADS
+    t = d_z * root * np.sqrt(gammaincinv((n - 1) / 2, shares) * 2 / (n - 1))
+    reach = 10 + 4 * float(np.abs(t).max())
+
+    def limit(below: float) -> float:
+        low, high = -reach, reach
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if np.mean(ndtr(t - middle)) > below else (low, middle)
+        return high / root
+
+    return limit(1 - tail), limit(tail)

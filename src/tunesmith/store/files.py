@@ -1,4 +1,5 @@
-"""Read nouns back from the JSON that artefacts hold: answers, adapters, quality, rejects, steps."""
+"""Read nouns back from the JSON that artefacts hold: answers, adapters, quality, rejects, steps,
+reports of layers."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from tunesmith.records import (
     Adapter,
     Answer,
     Finding,
+    LayerReport,
     Outcome,
     Quality,
     Reject,
@@ -29,6 +31,13 @@ def read_steps(file: Path) -> Iterator[TrainingStep]:
     """The training steps of a JSONL file; of a step done again after a resume, the last."""
     steps = {row["step"]: TrainingStep(**row) for row in _lines(file)}
     yield from (steps[number] for number in sorted(steps))
+
+
+def read_layers(file: Path) -> Iterator[LayerReport]:
+    """The reports of layers of a JSONL file, by step; of a look done again, the last."""
+    looks = {(row["step"], row["layer"], row["energy_kept"] is None): row for row in _lines(file)}
+    for row in sorted(looks.values(), key=lambda row: int(row["step"])):
+        yield LayerReport(**{**row, "spectrum": tuple(row["spectrum"])})
 
 
 def open_log(file: Path) -> TextIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -53,7 +54,7 @@ class Judgements(Database):
 
         def change(session: Session) -> None:
             session.execute(delete(ComparisonRow).where(ComparisonRow.run_id == run_id))
-            session.add_all(_comparison_row(run_id, comparison) for comparison in wanted)
+            session.add_all(ComparisonRow(run_id=run_id, **comparison_columns(c)) for c in wanted)
 
         self._write(change)
 
@@ -92,15 +93,16 @@ def _metric(row: MetricRow) -> Metric:
     return Metric(row.variant, row.metric, row.slice, estimate)
 
 
-def _comparison_row(run_id: str, comparison: Comparison) -> ComparisonRow:
+def comparison_columns(comparison: Comparison) -> dict[str, Any]:
+    """The columns of a comparison, whomever it belongs to."""
     low, high = comparison.ci
-    return ComparisonRow(
-        run_id=run_id,
-        ci_low=low,
-        ci_high=high,
-        is_primary=comparison.primary,
-        **{**columns(comparison, but=("ci", "primary")), "verdict": comparison.verdict.value},
-    )
+    return {
+        **columns(comparison, but=("ci", "primary")),
+        "verdict": comparison.verdict.value,
+        "ci_low": low,
+        "ci_high": high,
+        "is_primary": comparison.primary,
+    }
 
 
 def _comparison(row: ComparisonRow) -> Comparison:

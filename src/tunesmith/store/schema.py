@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-REVISION = "plan_sources"
+REVISION = "comparative_analysis"
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -229,7 +229,8 @@ class VariantRow(Table):
     description: Mapped[str]
 
 
-def _of_variant() -> ForeignKeyConstraint:
+def of_variant() -> ForeignKeyConstraint:
+    """A row belongs to a variant of a run."""
     return ForeignKeyConstraint(
         ["run_id", "variant"], ["variants.run_id", "variants.name"], ondelete="CASCADE"
     )
@@ -239,7 +240,7 @@ class AdapterRow(Table):
     """The adapter behind a trained variant."""
 
     __tablename__ = "model_artifacts"
-    __table_args__ = (_of_variant(),)
+    __table_args__ = (of_variant(),)
 
     run_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     variant: Mapped[str] = mapped_column(Key, primary_key=True)
@@ -261,7 +262,7 @@ class TrainingRow(Table):
     """One optimizer step of a variant."""
 
     __tablename__ = "training_metrics"
-    __table_args__ = (_of_variant(),)
+    __table_args__ = (of_variant(),)
 
     run_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     variant: Mapped[str] = mapped_column(Key, primary_key=True)
@@ -307,7 +308,7 @@ class ResponseRow(Table):
     """What a variant answered to an example."""
 
     __tablename__ = "model_responses"
-    __table_args__ = (_of_variant(),)
+    __table_args__ = (of_variant(),)
 
     run_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     variant: Mapped[str] = mapped_column(Key, primary_key=True)
@@ -324,7 +325,7 @@ class MetricRow(Table):
     """A figure for a variant on a slice of the test set."""
 
     __tablename__ = "metrics"
-    __table_args__ = (_of_variant(),)
+    __table_args__ = (of_variant(),)
 
     run_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     variant: Mapped[str] = mapped_column(Key, primary_key=True)
@@ -338,15 +339,23 @@ class MetricRow(Table):
 
 
 class ComparisonRow(Table):
-    """A paired test of variant b against variant a, and what may be said of it."""
+    """A paired test of variant b against variant a, and what may be said of it.
+
+    Over the examples of a run, or, where there is no run, over the seeds of a comparison of
+    trainings: `study` has its name, the slice is the task, and n counts seeds.
+    """
 
     __tablename__ = "statistical_tests"
     __table_args__ = (UniqueConstraint("run_id", "metric", "a", "b", "slice"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    run_id: Mapped[str] = mapped_column(
+    run_id: Mapped[str | None] = mapped_column(
         String(64), ForeignKey("experiments.id", ondelete="CASCADE")
     )
+    study: Mapped[str | None] = mapped_column(Key)
+    p_permutation: Mapped[float | None] = mapped_column(Double)
+    effect_low: Mapped[float | None] = mapped_column(Double)
+    effect_high: Mapped[float | None] = mapped_column(Double)
     metric: Mapped[str] = mapped_column(Key)
     a: Mapped[str] = mapped_column(Key)
     b: Mapped[str] = mapped_column(Key)

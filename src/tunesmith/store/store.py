@@ -6,10 +6,11 @@
         store.finish_run(run.id, Status.DONE)
 
 The questions are written down by subject: `runs`, `inputs` (data and plans), `variants` (and their
-training), `answers`, `judgements`, `calls` (of language models), `versions` (of data sets),
-`lineages` (sessions of continual learning). Every
-method is one transaction, may be called from any thread, and raises StoreError, naming the place,
-when the database cannot do it.
+training), `layers` (what a method saw in them), `answers`, `judgements`, `calls` (of language
+models), `versions` (of data sets), `lineages` (sessions of continual learning), `studies`
+(methods over tasks and seeds), `comparisons` (what they found). Every method is one transaction,
+may be called from any thread, and raises StoreError, naming the place, when the database cannot do
+it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,31 @@ from typing import Self
 
 from tunesmith.store.answers import Answers
 from tunesmith.store.calls import Calls
+from tunesmith.store.comparisons import Comparisons
 from tunesmith.store.database import connect
 from tunesmith.store.inputs import Inputs
 from tunesmith.store.judgements import Judgements
+from tunesmith.store.layers import Layers
 from tunesmith.store.lineages import Lineages
 from tunesmith.store.runs import Runs
+from tunesmith.store.studies import Studies
 from tunesmith.store.variants import Variants
 from tunesmith.store.versions import Versions
 
 
-class Store(Runs, Inputs, Variants, Answers, Judgements, Calls, Versions, Lineages):
+class Store(
+    Runs,
+    Inputs,
+    Variants,
+    Layers,
+    Answers,
+    Judgements,
+    Calls,
+    Versions,
+    Lineages,
+    Studies,
+    Comparisons,
+):
     """The database of runs."""
 
     @classmethod

@@ -31,6 +31,7 @@ TASKS: Mapping[str, str] = {
     "dot_graph": "tunesmith.tasks.dot_graph:DotGraph",
     "linked_answer": "tunesmith.tasks.linked_answer:LinkedAnswer",
     "question_answer": "tunesmith.tasks.question_answer:QuestionAnswer",
+    "safe_answer": "tunesmith.tasks.safe_answer:SafeAnswer",
     "text": "tunesmith.tasks.text:Text",
 }
 
@@ -120,7 +121,13 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, parsed: Parsed, example: Example) -> dict[str, float]:
-        """Every metric of `metrics` for a response; all zero where it was not parsed."""
+        """Every metric of `metrics` that applies to the example; all zero where the response was
+        not parsed."""
+
+    def applies(self, metric: str, example: Example) -> bool:
+        """Whether an example has a metric at all. Figures and verdicts are of those that have it,
+        so it must follow from the example, whatever is answered."""
+        return True
 
     def score_all(
         self, parsed: Sequence[Parsed], examples: Sequence[Example]
@@ -159,16 +166,19 @@ def score_all(
 
 
 def gold_check(task: Task, examples: Sequence[Example]) -> tuple[GoldCheck, ...]:
-    """Run the task's scorers on the gold answers: one GoldCheck per metric, in their order."""
+    """Run the task's scorers on the gold answers: one GoldCheck per metric that any of the
+    examples has, in their order."""
     scores = [values for _, values in score_all(task, [e.target for e in examples], examples)]
     found = []
     for metric in task.metrics:
-        failures = tuple(
-            example.place or example.id
+        held = [
+            (example.place or example.id, values[metric])
             for example, values in zip(examples, scores, strict=True)
-            if values[metric] < 1.0
-        )
-        found.append(GoldCheck(metric, len(examples), len(examples) - len(failures), failures))
+            if task.applies(metric, example)
+        ]
+        failures = tuple(place for place, value in held if value < 1.0)
+        if held or not examples:
+            found.append(GoldCheck(metric, len(held), len(held) - len(failures), failures))
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from tunesmith.tasks.base import Draft, Parsed
 from tunesmith.tasks.links import url_intact, urls
 from tunesmith.tasks.question_answer import QuestionAnswer
 
-LINKS = "links"
+LINKS, INTACT = "links", "url_intact"
 
 
 class LinkedAnswer(QuestionAnswer):
@@ -28,7 +28,7 @@ class LinkedAnswer(QuestionAnswer):
     description = "a short answer to a question, right only with every link of it whole"
     metrics: ClassVar[tuple[str, ...]] = (
         "accuracy",
-        "url_intact",
+        INTACT,
         *(name for name in QuestionAnswer.metrics if name != "accuracy"),
     )
 
@@ -38,14 +38,14 @@ class LinkedAnswer(QuestionAnswer):
         return replace(draft, meta={**draft.meta, LINKS: "yes" if urls(draft.target) else "no"})
 
     def score(self, parsed: Parsed, example: Example) -> dict[str, float]:
-        """`accuracy`: what is said is right and every link is whole; `url_intact`: see below.
-
-        Every example has every score. Where the gold answer holds no link, `url_intact` is the
-        accuracy, so that a row without one cannot lift the mean: on the slice links=yes it is the
-        share of answers with links whose links are whole.
-        """
+        """`accuracy`: what is said is right and every link is whole; `url_intact`: they are, where
+        the gold answer holds one, whatever is said around them."""
         scores = super().score(parsed, example)
+        if not self.applies(INTACT, example):
+            return {name: value for name, value in scores.items() if name != INTACT}
         whole = url_intact(parsed.text, example.target)
-        accuracy = scores["accuracy"] * whole
-        linked = bool(urls(example.target))
-        return {**scores, "accuracy": accuracy, "url_intact": whole if linked else accuracy}
+        return {**scores, "accuracy": scores["accuracy"] * whole, INTACT: whole}
+
+    def applies(self, metric: str, example: Example) -> bool:
+        """Only a gold answer with a link says anything of links."""
+        return metric != INTACT or bool(urls(example.target))

@@ -15,7 +15,7 @@ from tunesmith.tasks import wording
 from tunesmith.tasks.access_decision import AccessDecision
 from tunesmith.tasks.base import UnknownLabel, score_all
 from tunesmith.tasks.dot_graph import DotGraph
-from tunesmith.tasks.links import url_intact
+from tunesmith.tasks.links import url_intact, urls
 from tunesmith.tasks.refusal import is_refusal
 
 _MARKS = " \t`*_#>\"'()[]{}.,;:!"
@@ -28,7 +28,7 @@ class Scorer:
     """A scorer: call it with a response and a reference.
 
     `binary`: it gives 0 or 1 and nothing between; `referenced`: it looks at the reference; `says`:
-    what it measures, in one line.
+    what it measures, in one line; `applies`: whether a reference gives it anything to measure.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Scorer:
     binary: bool
     referenced: bool = True
     many: Callable[[Sequence[str], Sequence[str]], list[float]] | None = None
+    applies: Callable[[str], bool] = lambda _: True
 
     def __call__(self, response: str, reference: str) -> float:
         """The score, in [0, 1]."""
@@ -119,7 +120,13 @@ _ALL = (
     Scorer("bleu", "sentence BLEU against the reference", wording.bleu, binary=False),
     Scorer("chrf", "chrF2 of characters against the reference", wording.chrf, binary=False),
     Scorer("token_f1", "F1 of words against the reference", wording.token_f1, binary=False),
-    Scorer("url_intact", "every link came through whole", url_intact, binary=True),
+    Scorer(
+        "url_intact",
+        "every link came through whole",
+        url_intact,
+        binary=True,
+        applies=lambda reference: bool(urls(reference)),
+    ),
     Scorer("refusal", "the response declines", refusal, binary=True, referenced=False),
 )
 SCORERS: Mapping[str, Scorer] = {scorer.name: scorer for scorer in _ALL}

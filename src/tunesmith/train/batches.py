@@ -185,13 +185,17 @@ class BatchBuilder:
     parts: int = 1
     hidden: Lookup | None = None
 
-    def micro_batches(self, examples: Sequence[Encoded]) -> Iterator[Batch]:
-        """The micro-batches of one effective batch."""
+    def micro_batches(
+        self, examples: Sequence[Encoded], *, apart: bool = False
+    ) -> Iterator[Batch]:
+        """The micro-batches of one effective batch; `apart`: without common prefixes, whatever
+        `shared` says."""
+        shared = self.shared and not apart
         if self.packed:
             for indices in best_fit([len(e.ids) for e in examples], self.rows * self.longest):
                 for part in balance([len(examples[i].ids) for i in indices], self.parts):
                     some = [examples[indices[i]] for i in part]
-                    yield pack(some, shared=self.shared, hidden=self.hidden)
+                    yield pack(some, shared=shared, hidden=self.hidden)
             return
         rows = -(-self.rows // self.parts)
         by_length = sorted(examples, key=lambda e: len(e.ids), reverse=True)

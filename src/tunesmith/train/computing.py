@@ -22,8 +22,9 @@ from tunesmith.train import checkpoint as checkpoints
 from tunesmith.train.batches import Batch, BatchBuilder, Lookup
 from tunesmith.train.fused import fused_adapters
 from tunesmith.train.job import TrainingJob, batch_size, steps_per_epoch, total_steps
-from tunesmith.train.loss import answer_loss, answer_nll
+from tunesmith.train.loss import answer_logits, answer_loss, answer_nll
 from tunesmith.train.memory import Cut, clear, is_out_of_memory
+from tunesmith.train.method import Method
 from tunesmith.train.parallel import SEEDS, Begin, LostError, Step, Team, leave, team, unsharded
 from tunesmith.train.signals import StoppedError, StopSignals
 from tunesmith.train.trunk import Setting, frozen_layers
@@ -42,8 +43,11 @@ class Computation:
     `cut` is how effective batches are computed just now; `use` changes it.
     """
 
-    def __init__(self, loaded: Loaded, model: Any, job: TrainingJob, stop: StopSignals) -> None:
+    def __init__(
+        self, loaded: Loaded, model: Any, method: Method, job: TrainingJob, stop: StopSignals
+    ) -> None:
         self.loaded, self.model, self.job, self.stop = loaded, model, job, stop
+        self.method = method
         self.device = loaded.device
         self.trainable = [p for p in model.parameters() if p.requires_grad]
         settings = job.settings
@@ -61,14 +65,15 @@ class Computation:
         self.kept: Lookup | None = None  # of the layers below the adapters
         self.team: Team | None = None
 
-    def share(self, method: str) -> None:
+    def share(self) -> None:
         """Let other processes compute their share of each step, where there are any."""
         self.team = team() if self.job.base is not None else None
         if self.team is None or self.job.base is None:
             return
         settings, four_bit = self.job.settings, self.loaded.quantised
         example = self.job.train[0]
-        begin = Begin(self.job.name, self.job.base, four_bit, method, settings, example)
+        name = self.method.name
+        begin = Begin(self.job.name, self.job.base, four_bit, name, settings, example)
         try:
             self.team.send(begin)
         except LostError as error:
@@ -82,7 +87,8 @@ class Computation:
         base = self.model.get_base_model()
         self.model.train()
         attention = packed_attention_on(base) if self.packed else nullcontext()
-        with attention, fused_adapters(self.model), self.pool, self._trunk() as self.kept:
+        fused = fused_adapters(self.model, self.method.listener)
+        with attention, fused, self.pool, self._trunk() as self.kept:
             self.use(self.cut)
             try:
                 yield
@@ -166,17 +172,18 @@ class Computation:
         if state is not None:
             checkpoints.set_random_state(state)
 
-    def gradients(self, examples: Sequence[Encoded]) -> tuple[float, int]:
-        """Fill the gradients of one effective batch: (loss per answer token, tokens)."""
+    def gradients(self, examples: Sequence[Encoded], number: int) -> tuple[float, int]:
+        """Fill the gradients of step `number`'s batch: (loss per answer token, tokens)."""
         answers = sum(e.answer_tokens for e in examples)
-        batches = list(self.builder.micro_batches(examples))
+        apart = self.method.begin(number, answers)
+        batches = list(self.builder.micro_batches(examples, apart=apart))
         if self.team is None:
             total = self._own_gradients(batches, answers)
         else:
             seed = None if self.plain else int(torch.randint(SEEDS, ()))
-            step = Step(batches, answers, self.cut.checkpointing, seed)
+            step = Step(number, batches, answers, self.cut.checkpointing, seed)
             self.team.send(step)
-            total = self.team.add_up(self.trainable, step, self._own_gradients)
+            total = self._together(self.team, step)
         return float(total) / answers, sum(batch.tokens for batch in batches)
 
     def help(self, step: Step, team: Team) -> None:
@@ -185,9 +192,14 @@ class Computation:
             self.use(replace(self.cut, checkpointing=step.checkpointing))
         if step.seed is not None:
             torch.manual_seed(step.seed + team.rank)
+        self.method.begin(step.number, step.answers)
         with suppress(RuntimeError, MemoryError):  # process 0 has heard of it, and decides
-            team.add_up(self.trainable, step, self._own_gradients)
+            self._together(team, step)
         self._undo(None)
+
+    def _together(self, team: Team, step: Step) -> Tensor:
+        statistics = self.method.statistics()
+        return team.add_up(self.trainable, statistics, step, self._own_gradients)
 
     def _alone(self, error: LostError) -> None:
         """Go on without the others."""
@@ -199,25 +211,49 @@ class Computation:
     def _own_gradients(self, batches: Sequence[Batch], answers: int) -> Tensor:
         """Fill the gradients of micro-batches; their summed nll."""
         total = torch.zeros((), device=self.device)
-        for nll, gradients in self.map(lambda batch: self._backward(batch, answers), batches):
+        work = self.map(lambda batch: self._backward(batch, answers), batches)
+        for nll, gradients, seen in work:
             self.stop.check()
             total += nll
             for parameter, gradient in zip(self.trainable, gradients, strict=True):
                 if gradient is not None:
                     before = parameter.grad
                     parameter.grad = gradient if before is None else before.add_(gradient)
+            for whole, part in zip(self.method.statistics(), seen, strict=True):
+                whole.add_(part)
         return total
 
-    def _backward(self, batch: Batch, answers: int) -> tuple[Tensor, Sequence[Tensor | None]]:
-        """One micro-batch: its summed nll, and what it adds to the trainable gradients."""
+    def _backward(
+        self, batch: Batch, answers: int
+    ) -> tuple[Tensor, Sequence[Tensor | None], Sequence[Tensor]]:
+        """One micro-batch: its summed nll, and what it adds to the trainable gradients and to the
+        method's statistics."""
+        smoothing = self.job.settings.label_smoothing_factor
+        batch = batch.to(self.device)
+        drawn = self._drawn(batch)
+        with self.method.observe() as seen:
+            nll, gradients = self._pass(drawn or batch, answers, smoothing)
+        if drawn is not None:
+            nll, gradients = self._pass(batch, answers, smoothing)
+        return nll.detach(), gradients, seen
+
+    def _pass(
+        self, batch: Batch, answers: int, smoothing: float
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
         with self._precision():
-            nll = answer_nll(
-                self.model,
-                batch.to(self.device),
-                label_smoothing=self.job.settings.label_smoothing_factor,
-            )
-        gradients = torch.autograd.grad(nll / answers, self.trainable, allow_unused=True)
-        return nll.detach(), gradients
+            nll = answer_nll(self.model, batch, label_smoothing=smoothing)
+        return nll, torch.autograd.grad(nll / answers, self.trainable, allow_unused=True)
+
+    def _drawn(self, batch: Batch) -> Batch | None:
+        """The batch with the targets that the method wants its statistics of, if not the labels."""
+        if not self.method.draws():
+            return None
+        with torch.no_grad(), self._precision():
+            logits = answer_logits(self.model, batch).float()
+        # A stream of its own: threads would race for the common one.
+        own = torch.Generator().manual_seed(int(batch.input_ids.sum()) % SEEDS)
+        targets = torch.multinomial(logits.softmax(-1).cpu(), 1, generator=own)[:, 0]
+        return replace(batch, targets=targets.to(self.device))
 
     def _precision(self) -> AbstractContextManager[object]:
         """Mixed precision for a forward pass; it belongs to the thread that enters it."""
@@ -233,11 +269,15 @@ class Computation:
         """
         try:
             with checkpoints.same_random_state(), self.stop.at_once():
-                loss = self.fitting(self._validation_loss, number) if self.job.validation else None
+                loss = self.validation_loss(number)
                 return loss, self._scores()
         except KeyboardInterrupt:
             self.stop.check()
             raise
+
+    def validation_loss(self, number: int) -> float | None:
+        """Loss per answer token on the validation part; None where there is none."""
+        return self.fitting(self._validation_loss, number) if self.job.validation else None
 
     def _validation_loss(self) -> float:
         examples = self.job.validation
@@ -272,10 +312,12 @@ class Computation:
 
 
 def too_large(job: TrainingJob, device: torch.device, reason: str) -> TrainingError:
-    """The error for a training that does not fit, with what to change."""
+    """The error for a training that does not fit, with what to change, and what is left."""
+    kept = checkpoints.kept(job.directory)
+    last = f"; as it is, it goes on from checkpoint-{kept[0]}" if kept else ""
     return TrainingError(
         f"{job.name}: the memory of {device} is not enough: {reason}",
-        hint=LESS_MEMORY,
+        hint=(job.advice() or LESS_MEMORY) + last,
     )
 
 

@@ -19,6 +19,13 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+Listener = Callable[[Tensor, Tensor], None]  # A x and the loss's gradient there, (tokens, r) each
+Listening = Callable[[LoraLayer], Listener | None]
+
+
+def _nobody(_: LoraLayer) -> Listener | None:
+    return None
+
 
 class _LowRankLinear(torch.autograd.Function):
     """y = W x + bias + s·B A x with W frozen; saves x and A x."""
@@ -32,12 +39,13 @@ class _LowRankLinear(torch.autograd.Function):
         a: Tensor,  # (r, d_in)
         b: Tensor,  # (d_out, r)
         scale: float,
+        listen: Listener | None,
     ) -> Tensor:
         low = x @ a.T  # (tokens, r)
         y = nn.functional.linear(x, weight, bias)
         y.addmm_(low, b.T, alpha=scale)
         ctx.save_for_backward(x, weight, a, b, low)
-        ctx.scale = scale
+        ctx.scale, ctx.listen = scale, listen
         return y
 
     @staticmethod
@@ -46,23 +54,33 @@ class _LowRankLinear(torch.autograd.Function):
         (grad,) = grads  # (tokens, d_out)
         x, weight, a, b, low = ctx.saved_tensors
         delta = (grad @ b).mul_(ctx.scale)  # (tokens, r): the loss's gradient at A x
+        if ctx.listen is not None:
+            ctx.listen(low, delta)
         into_x = None
         if ctx.needs_input_grad[0]:
             into_x = grad @ weight
             into_x.addmm_(delta, a)
-        return into_x, None, None, delta.T @ x, (grad.T @ low).mul_(ctx.scale), None
+        return into_x, None, None, delta.T @ x, (grad.T @ low).mul_(ctx.scale), None, None
 
 
 class _LowRankAdd(torch.autograd.Function):
     """y + s·B A x for a y that came from any base layer (a 4-bit one, say), added in place."""
 
     @staticmethod
-    def forward(ctx: Any, y: Tensor, x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        y: Tensor,
+        x: Tensor,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+        listen: Listener | None,
+    ) -> Tensor:
         low = x @ a.T
         ctx.mark_dirty(y)
         y.addmm_(low, b.T, alpha=scale)
         ctx.save_for_backward(x, a, b, low)
-        ctx.scale = scale
+        ctx.scale, ctx.listen = scale, listen
         return y
 
     @staticmethod
@@ -71,8 +89,10 @@ class _LowRankAdd(torch.autograd.Function):
         (grad,) = grads
         x, a, b, low = ctx.saved_tensors
         delta = (grad @ b).mul_(ctx.scale)
+        if ctx.listen is not None:
+            ctx.listen(low, delta)
         into_x = delta @ a if ctx.needs_input_grad[1] else None
-        return grad, into_x, delta.T @ x, (grad.T @ low).mul_(ctx.scale), None
+        return grad, into_x, delta.T @ x, (grad.T @ low).mul_(ctx.scale), None, None
 
 
 # torch leaves `apply` untyped.
@@ -80,7 +100,7 @@ _low_rank_linear: Callable[..., Tensor] = _LowRankLinear.apply
 _low_rank_add: Callable[..., Tensor] = _LowRankAdd.apply
 
 
-def _fused_forward(layer: LoraLayer, adapter: str) -> Callable[..., Tensor]:
+def _fused_forward(layer: LoraLayer, adapter: str, listening: Listening) -> Callable[..., Tensor]:
     base = layer.get_base_layer()
     lora_a, lora_b = layer.lora_A[adapter], layer.lora_B[adapter]
     scale = float(layer.scaling[adapter])
@@ -92,9 +112,9 @@ def _fused_forward(layer: LoraLayer, adapter: str) -> Callable[..., Tensor]:
         a, b = lora_a.weight.to(kind), lora_b.weight.to(kind)
         if plain:
             bias = None if base.bias is None else base.bias.to(kind)
-            y = _low_rank_linear(rows, base.weight.to(kind), bias, a, b, scale)
+            y = _low_rank_linear(rows, base.weight.to(kind), bias, a, b, scale, listening(layer))
         else:
-            y = _low_rank_add(base(rows).to(kind), rows, a, b, scale)
+            y = _low_rank_add(base(rows).to(kind), rows, a, b, scale, listening(layer))
         return y.view(*x.shape[:-1], y.shape[-1])
 
     return forward
@@ -119,14 +139,17 @@ def _can_fuse(layer: LoraLayer) -> bool:
 
 
 @contextmanager
-def fused_adapters(model: nn.Module) -> Iterator[int]:
-    """Let the adapter layers of `model` take the short path in the block; yields their number."""
+def fused_adapters(model: nn.Module, listening: Listening = _nobody) -> Iterator[int]:
+    """Let the adapter layers of `model` take the short path in the block; yields their number.
+
+    `listening` is asked in each forward pass who wants to hear of it (see Method.listener).
+    """
     patched: list[nn.Module] = []
     for layer in model.modules():
         known = isinstance(layer, LoraLinear) or type(layer).__name__ == "Linear4bit"
         if isinstance(layer, LoraLayer) and known and _can_fuse(layer):
             # Set on the instance: the class, and every layer outside the block, stay PEFT's.
-            layer.__dict__["forward"] = _fused_forward(layer, layer.active_adapters[0])
+            layer.__dict__["forward"] = _fused_forward(layer, layer.active_adapters[0], listening)
             patched.append(layer)
     try:
         yield len(patched)

@@ -49,9 +49,10 @@ def _train_along(team: Team, begin: Begin) -> Begin | Step | None:
     """Help with one training; the first order that belongs to another one."""
     folders = [Path(folder) for folder in begin.base.adapters]
     loaded = with_earlier(load(begin.base, four_bit=begin.four_bit), folders)
-    model = get_method(begin.method).attach(loaded.model, begin.settings)
+    method = get_method(begin.method)
+    model = method.attach(loaded.model, begin.settings)
     job = TrainingJob(begin.name, [begin.example], [], begin.settings, seed=0, directory=Path())
-    compute = Computation(loaded, model, job, StopSignals())
+    compute = Computation(loaded, model, method, job, StopSignals())
     compute.team = team
     with compute.ready():
         while isinstance(order := team.receive(), Step):

@@ -14,7 +14,7 @@ from pathlib import Path
 from tunesmith.config import ModelSettings, TrainingSettings
 from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
-from tunesmith.records import TrainingStep
+from tunesmith.records import LayerReport, TrainingStep
 from tunesmith.train.batches import effective_batches
 
 
@@ -27,10 +27,12 @@ class TrainingJob:
     """All that one training is asked to do.
 
     `name` is the variant's name and `directory` where checkpoints and the adapter go. `on_step`
-    gets every optimizer step, `say` lines for the person watching. `score` is asked wherever the
-    validation loss is taken: given the model as it stands, it answers with scores by name.
+    gets every optimizer step, `on_layers` what the method sees in the layers, `say` lines for the
+    person watching. `score` is asked wherever the validation loss is taken: given the model as it
+    stands, it answers with scores by name.
     `describe` names an example of `train` by its index, for errors that speak of a batch. `base` is
-    what other processes load to share the steps; None: this one trains alone.
+    what other processes load to share the steps; None: this one trains alone. `advice` says what
+    would help where the memory is not enough; "" for what helps any training.
     """
 
     name: str
@@ -40,11 +42,13 @@ class TrainingJob:
     seed: int
     directory: Path
     on_step: Callable[[TrainingStep], None] = lambda _: None
+    on_layers: Callable[[Sequence[LayerReport]], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
     score: Callable[[Loaded], Mapping[str, float]] | None = None
     order: Sequence[Sequence[int]] | None = None  # the steps' examples, where the caller decides
     describe: Callable[[int], str] = _numbered
     base: ModelSettings | None = None
+    advice: Callable[[], str] = lambda: ""
 
 
 def batch_size(settings: TrainingSettings) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import set_seed
@@ -46,7 +46,7 @@ from tunesmith.train.job import (
 )
 from tunesmith.train.memory import is_out_of_memory, memory_used
 from tunesmith.train.method import Method
-from tunesmith.train.optimizer import build_optimizer, build_scheduler
+from tunesmith.train.optimizer import build_scheduler
 from tunesmith.train.progress import Progress
 from tunesmith.train.signals import StoppedError, stop_signals
 
@@ -71,19 +71,21 @@ def train(loaded: Loaded, method: Method, job: TrainingJob) -> Adapter:
     set_seed(job.seed)
     model = method.attach(loaded.model, job.settings)
     try:
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        optimizer, note = build_optimizer(trainable, job.settings, loaded.device)
+        optimizer, note = method.optimizer(model, job.settings, loaded.device, total)
         if note:
             job.say(note)
         scheduler = build_scheduler(optimizer, job.settings, total)
         with stop_signals() as stop:
-            compute = Computation(loaded, model, job, stop)
-            compute.share(method.name)
-            run = _Run(compute, method, optimizer, scheduler, total)
+            compute = Computation(loaded, model, method, job, stop)
+            compute.share()
+            run = _Run(compute, optimizer, scheduler, total)
             with compute.ready():
                 run.resume()
                 run.steps()
-        return run.finish()
+                chosen = run.load_best()
+                for line in method.finish(lambda: compute.validation_loss(total)):
+                    job.say(f"{job.name}: {line}")
+        return run.finish(chosen)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -96,16 +98,11 @@ class _Run:
     """The moving parts of one training."""
 
     def __init__(
-        self,
-        compute: Computation,
-        method: Method,
-        optimizer: Optimizer,
-        scheduler: LRScheduler,
-        total: int,
+        self, compute: Computation, optimizer: Optimizer, scheduler: LRScheduler, total: int
     ) -> None:
         self.compute, self.job, self.stop = compute, compute.job, compute.stop
         self.model: Any = compute.model
-        self.method, self.optimizer, self.scheduler = method, optimizer, scheduler
+        self.method, self.optimizer, self.scheduler = compute.method, optimizer, scheduler
         self.settings, self.total = self.job.settings, total
         self.progress = Progress(compute.cut)
 
@@ -116,8 +113,8 @@ class _Run:
             return
         from peft import set_peft_model_state_dict
 
+        self.method.load_state(found.method)  # first: it may give the adapter another shape
         set_peft_model_state_dict(self.model, dict(found.adapter), adapter_name=TRAINED)
-        self.method.load_state(found.method)
         self.optimizer.load_state_dict(dict(found.optimizer))
         self.scheduler.load_state_dict(dict(found.scheduler))
         checkpoints.set_random_state(found.rng)
@@ -148,7 +145,9 @@ class _Run:
         """One optimizer step: gradients of the whole effective batch, then the update."""
         progress, began = self.progress, time.perf_counter()
         examples = [self.job.train[i] for i in indices]
-        loss, tokens = self.compute.fitting(lambda: self.compute.gradients(examples), number)
+        loss, tokens = self.compute.fitting(
+            lambda: self.compute.gradients(examples, number), number
+        )
         wrong = trouble(loss, progress.losses, self.settings.loss_spike_factor)
         if wrong:
             raise self.diverged(wrong, number, indices)
@@ -174,15 +173,23 @@ class _Run:
 
     def update(self, number: int, indices: Sequence[int]) -> float:
         """Precondition, clip, and take the step that the gradients say; their norm."""
-        self.method.precondition(number)
         limit = self.settings.max_grad_norm or math.inf
-        norm = float(torch.nn.utils.clip_grad_norm_(self.compute.trainable, limit))
+        norm = self.method.precondition(
+            number, lambda: float(nn.utils.clip_grad_norm_(self.compute.trainable, limit))
+        )
         if not math.isfinite(norm):
             # One step with such a gradient would spoil the adapter and every checkpoint after it.
             raise self.diverged(f"the gradient's norm is {norm}", number, indices)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            self.optimizer.step()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            # No second try: a step that failed may be half taken.
+            said = f"{first_line(error)} (in the optimizer's step {number})"
+            raise too_large(self.job, self.compute.device, said) from error
         self.method.after(number)
+        self.optimizer.zero_grad(set_to_none=True)
         return norm
 
     def diverged(self, wrong: str, number: int, indices: Sequence[int]) -> TrainingError:
@@ -205,6 +212,8 @@ class _Run:
             step = replace(step, validation_loss=loss, validation_scores=scores)
             progress.pending = None
         self.job.on_step(step)
+        if found := self.method.reports():
+            self.job.on_layers(found)
         improved = self.improved(step)
         self.stop.check()
         every = self.settings.save_steps
@@ -279,10 +288,9 @@ class _Run:
         )
         return chosen
 
-    def finish(self) -> Adapter:
+    def finish(self, chosen: Progress) -> Adapter:
         """Write the adapter and say what it cost; `steps` and `final_loss` are the adapter's own,
-        and those of the best step where it is the best one."""
-        chosen = self.load_best()
+        those of `chosen`."""
         directory, loaded = self.job.directory / "adapter", self.compute.loaded
         # Embeddings are never trained here, and PEFT's "auto" would ask the hub about them.
         with checkpoints.writing(directory), whole_folder(directory) as partial:

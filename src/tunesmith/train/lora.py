@@ -6,16 +6,22 @@ On a base in 4 bits the same lines are QLoRA (Dettmers et al. 2023, arXiv 2305.1
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
+import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from tunesmith.config import TrainingSettings
 from tunesmith.errors import ConfigError, ModelError
 from tunesmith.models.adapters import TRAINED, activate, earlier_adapters, peft_unwarned
+from tunesmith.records import LayerReport
+from tunesmith.train.fused import Listener
+from tunesmith.train.optimizer import build_optimizer
 
 
 class Lora:
@@ -32,16 +38,7 @@ class Lora:
         targets = settings.target_modules
         if not isinstance(targets, str):
             _check_targets(model, targets)
-        alpha: Any = settings.lora_alpha  # PEFT's annotation says int; it takes any number
-        config = LoraConfig(
-            task_type="CAUSAL_LM",
-            r=settings.lora_r,
-            lora_alpha=alpha,
-            lora_dropout=settings.lora_dropout,
-            use_rslora=settings.use_rslora,
-            bias="none",
-            **self.where(model, settings),
-        )
+        config = self.config(settings, self.where(model, settings))
         try:
             with peft_unwarned():
                 if earlier := earlier_adapters(model):
@@ -53,6 +50,19 @@ class Lora:
                 hint='check training.target_modules; "all-linear" fits every model',
             ) from error
 
+    def config(self, settings: TrainingSettings, where: Mapping[str, Any]) -> LoraConfig:
+        """What PEFT is to put on the modules of `where`."""
+        alpha: Any = settings.lora_alpha  # PEFT's annotation says int; it takes any number
+        return LoraConfig(
+            task_type="CAUSAL_LM",
+            r=settings.lora_r,
+            lora_alpha=alpha,
+            lora_dropout=settings.lora_dropout,
+            use_rslora=settings.use_rslora,
+            bias="none",
+            **where,
+        )
+
     def where(self, model: Any, settings: TrainingSettings) -> dict[str, Any]:
         """Which modules get an adapter, as LoraConfig has it."""
         if settings.layers_to_transform is not None:
@@ -63,11 +73,46 @@ class Lora:
         targets = settings.target_modules
         return {"target_modules": targets if isinstance(targets, str) else list(targets)}
 
-    def precondition(self, step: int) -> None:
+    def optimizer(
+        self, model: Any, settings: TrainingSettings, device: torch.device, total: int
+    ) -> tuple[Optimizer, str]:
+        """As the recipe asks for it."""
+        return build_optimizer(model.parameters(), settings, device)
+
+    def begin(self, step: int, answers: int) -> bool:
+        """Sums of gradients are all it wants."""
+        return False
+
+    def draws(self) -> bool:
+        """There are none."""
+        return False
+
+    def observe(self) -> AbstractContextManager[Sequence[Tensor]]:
+        """Nothing is observed."""
+        return nullcontext(())
+
+    def listener(self, layer: Any) -> Listener | None:
+        """Nobody listens."""
+        return None
+
+    def statistics(self) -> Sequence[Tensor]:
+        """There are none."""
+        return ()
+
+    def precondition(self, step: int, clip: Callable[[], float]) -> float:
         """Plain gradients."""
+        return clip()
 
     def after(self, step: int) -> None:
         """Nothing."""
+
+    def finish(self, loss: Callable[[], float | None]) -> Sequence[str]:
+        """The adapter stays as it is."""
+        return ()
+
+    def reports(self) -> Sequence[LayerReport]:
+        """Nothing is looked at."""
+        return ()
 
     def state(self) -> Mapping[str, Tensor]:
         """LoRA keeps nothing beside the adapter itself."""

@@ -19,8 +19,20 @@ from tunesmith.train.trunk import entering
 def answer_nll(model: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
     """Summed negative log-likelihood of the batch's answer tokens, in nats, float32, scalar.
 
-    `model` is a causal language model, in a PeftModel or not. The caller divides by the number of
-    answer tokens of the whole effective batch.
+    The caller divides by the number of answer tokens of the whole effective batch.
+    """
+    return functional.cross_entropy(
+        answer_logits(model, batch).float(),
+        batch.targets,
+        reduction="sum",
+        label_smoothing=label_smoothing,
+    )
+
+
+def answer_logits(model: Any, batch: Batch) -> Tensor:
+    """What is said at the positions before answer tokens, (answers, vocabulary).
+
+    `model` is a causal language model, in a PeftModel or not.
     """
     arguments: dict[str, Any] = {
         "input_ids": batch.input_ids,
@@ -31,13 +43,11 @@ def answer_nll(model: Any, batch: Batch, *, label_smoothing: float = 0.0) -> Ten
         arguments["segments"], arguments["parents"] = batch.segments, batch.parents
         arguments["logits_to_keep"] = batch.predicting
         with entering(batch.hidden):
-            logits = model(**arguments).logits[0]  # (answers, vocabulary)
-    else:
-        arguments["attention_mask"] = batch.attention_mask
-        logits = model(**arguments).logits.flatten(0, 1)[batch.predicting]
-    return functional.cross_entropy(
-        logits.float(), batch.targets, reduction="sum", label_smoothing=label_smoothing
-    )
+            packed: Tensor = model(**arguments).logits[0]
+        return packed
+    arguments["attention_mask"] = batch.attention_mask
+    padded: Tensor = model(**arguments).logits.flatten(0, 1)[batch.predicting]
+    return padded
 
 
 @torch.inference_mode()

@@ -1,18 +1,31 @@
-"""What a training method is to the loop, which calls it at four places and knows no more of it.
+"""What a training method is to the loop, which calls it at a few places and knows no more of it.
 
-`attach` puts adapters on the model; `precondition` runs between backward and the optimizer's step;
-`after` behind the step; `state` goes into the checkpoint. A method is one file beside this one.
+    attach, optimizer                  once
+    begin                              before the gradients of a step, and before each further try
+    observe, listener                  around and inside each micro-batch's passes
+    precondition, after                before and behind the optimizer's step
+    finish                             behind the last step, before the adapter is written
+    state, load_state                  into and out of a checkpoint
+
+A method is one file beside this one; what it does not say, `train/lora.py` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
-
-from torch import Tensor
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tunesmith.config import ModelSettings, TrainingSettings
 from tunesmith.errors import ConfigError
+from tunesmith.records import LayerReport
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+    from tunesmith.train.fused import Listener
 
 
 class Method(Protocol):
@@ -24,12 +37,55 @@ class Method(Protocol):
         """Put trainable adapters on `model` and return the wrapped model (a PeftModel)."""
         ...
 
-    def precondition(self, step: int) -> None:
-        """Change the gradients in place, behind backward and clipping's place before it."""
+    def optimizer(
+        self, model: Any, settings: TrainingSettings, device: torch.device, total: int
+    ) -> tuple[Optimizer, str]:
+        """What takes the `total` steps, and one line where it is not what the recipe asks for."""
+        ...
+
+    def begin(self, step: int, answers: int) -> bool:
+        """Step `step` is about to be computed, for the first time or again, with a loss that is a
+        mean over `answers` tokens: forget what an earlier try of it left. True where the examples
+        of this step must be computed apart: of a token that several share, a single pass has the
+        sum of their gradients and not each of them."""
+        ...
+
+    def draws(self) -> bool:
+        """Whether this step's statistics are to be taken with targets that the model draws itself,
+        in a pass of their own."""
+        ...
+
+    def observe(self) -> AbstractContextManager[Sequence[Tensor]]:
+        """Around the passes of one micro-batch, in the thread that runs it: gives what they add to
+        `statistics`, whole when the block ends."""
+        ...
+
+    def listener(self, layer: Any) -> Listener | None:
+        """Who wants to hear of a pass through this adapter layer; asked in the forward pass by code
+        that does not call the layer's own modules (train/fused.py)."""
+        ...
+
+    def statistics(self) -> Sequence[Tensor]:
+        """The sums of the step at hand: over its micro-batches in their order, and over all
+        processes; added to in place."""
+        ...
+
+    def precondition(self, step: int, clip: Callable[[], float]) -> float:
+        """Change the gradients in place before the optimizer's step; `clip` clips them where the
+        recipe asks for it and gives their norm before that, which is given on."""
         ...
 
     def after(self, step: int) -> None:
-        """Do what belongs behind the optimizer's step."""
+        """Do what belongs behind the optimizer's step; the gradients are still there."""
+        ...
+
+    def finish(self, loss: Callable[[], float | None]) -> Sequence[str]:
+        """Behind the last step, with the adapter as it will be written: change its form, where the
+        method does. `loss` takes the validation loss. Lines for the person watching."""
+        ...
+
+    def reports(self) -> Sequence[LayerReport]:
+        """What was seen in the layers since this was asked last, for whoever watches."""
         ...
 
     def state(self) -> Mapping[str, Tensor]:
@@ -53,13 +109,23 @@ def check_attachable(name: str, base: ModelSettings, settings: TrainingSettings)
 
 def get_method(name: str) -> Method:
     """The method of that name; `qlora` is `lora` on a base in 4 bits."""
+    from tunesmith.train.adalora import AdaLora
+    from tunesmith.train.dora import Dora
+    from tunesmith.train.grit import GritMethod
     from tunesmith.train.lora import Lora
+    from tunesmith.train.lora_plus import LoraPlus
+    from tunesmith.train.riemannian import Riemannian
     from tunesmith.train.upper import UpperLora
 
     methods: dict[str, Callable[[], Method]] = {
         "lora": Lora,
         "qlora": Lora,
         "upper_lora": UpperLora,
+        "grit": GritMethod,
+        "dora": Dora,
+        "adalora": AdaLora,
+        "lora_plus": LoraPlus,
+        "riemannian": Riemannian,
     }
     if name not in methods:
         raise ConfigError(

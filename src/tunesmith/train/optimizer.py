@@ -25,7 +25,14 @@ def build_optimizer(
     parameters: Iterable[Parameter], settings: TrainingSettings, device: torch.device
 ) -> tuple[Optimizer, str]:
     """The optimizer, and one line where another was taken than the recipe asks for."""
-    trainable = [p for p in parameters if p.requires_grad]
+    kind, arguments, note = optimizer_of(settings, device)
+    return kind([p for p in parameters if p.requires_grad], **arguments), note
+
+
+def optimizer_of(
+    settings: TrainingSettings, device: torch.device
+) -> tuple[type[Optimizer], dict[str, Any], str]:
+    """Its class and arguments, and that line."""
     common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     adam = common | {
         "betas": (settings.adam_beta1, settings.adam_beta2),
@@ -33,13 +40,13 @@ def build_optimizer(
     }
     name = settings.optim
     if name in {"adamw_torch", "adamw_torch_fused"}:
-        return torch.optim.AdamW(trainable, fused=True, **adam), ""
+        return torch.optim.AdamW, adam | {"fused": True}, ""
     if name == "sgd":
-        return torch.optim.SGD(trainable, **common), ""
+        return torch.optim.SGD, common, ""
     if name in {"adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"}:
         if device.type != "cuda":
             note = f"{name} needs an NVIDIA GPU; adamw_torch stands in for it here"
-            return torch.optim.AdamW(trainable, fused=True, **adam), note
+            return torch.optim.AdamW, adam | {"fused": True}, note
         from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit, PagedAdamW32bit
 
         classes = {
@@ -47,7 +54,7 @@ def build_optimizer(
             "paged_adamw_8bit": PagedAdamW8bit,
             "paged_adamw_32bit": PagedAdamW32bit,
         }
-        return classes[name](trainable, **adam), ""
+        return classes[name], adam, ""
     raise ConfigError(f"unknown training.optim {name!r}", hint="adamw_torch is the default")
 
 

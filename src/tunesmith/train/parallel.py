@@ -52,9 +52,10 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The micro-batches of an effective batch that has `answers` answer tokens; `seed` for what is
-    drawn at random (dropout), None where nothing is."""
+    """The micro-batches of step `number`, whose effective batch has `answers` answer tokens; `seed`
+    for what is drawn at random (dropout), None where nothing is."""
 
+    number: int
     batches: Sequence[Batch]
     answers: int
     checkpointing: bool
@@ -81,9 +82,16 @@ class Team:
         found: Begin | Step | None = order[0]
         return found
 
-    def add_up(self, trainable: Sequence[nn.Parameter], step: Step, own: Own) -> Tensor:
-        """Compute one step together: `own(batches, answers)` fills the gradients of this process's
-        share and gives its nll; afterwards process 0 has the sums of both.
+    def add_up(
+        self,
+        trainable: Sequence[nn.Parameter],
+        statistics: Sequence[Tensor],
+        step: Step,
+        own: Own,
+    ) -> Tensor:
+        """Compute one step together: `own(batches, answers)` fills the gradients and the method's
+        statistics of this process's share and gives its nll; afterwards process 0 has the sums of
+        all three.
 
         Raises what `own` raised, here or (as torch's own error for a lack of memory, else a
         RuntimeError) in another process, and LostError where another process is gone.
@@ -99,6 +107,7 @@ class Team:
             dist.all_gather_object(said, "" if failed is None else _message(failed))
             if failed is None and not any(said):
                 self._sum_gradients(trainable, nll)
+                self._sum_statistics(statistics)
         except RuntimeError as error:
             raise LostError(first_line(error)) from error
         if failed is not None:
@@ -129,6 +138,13 @@ class Team:
             for parameter, part in zip(trainable, summed, strict=True):
                 if parameter.grad is not None:
                     parameter.grad.copy_(part.view_as(parameter))
+
+    def _sum_statistics(self, statistics: Sequence[Tensor]) -> None:
+        for tensor in statistics:
+            there = tensor.cpu()
+            dist.reduce(there, dst=0)
+            if self.rank == 0:
+                tensor.copy_(there)
 
 
 def _message(error: Exception) -> str:

@@ -14,6 +14,7 @@ from typing import Literal
 from tunesmith.data.generate.campus import TOPICS, campus_rows
 from tunesmith.data.generate.facts import fact_rows
 from tunesmith.data.generate.machines import machine_rows
+from tunesmith.data.generate.requests import request_rows
 from tunesmith.errors import ConfigError
 
 Part = Literal["train", "test"]
@@ -22,6 +23,7 @@ Row = dict[str, str | None]
 GENERATORS: dict[str, Callable[[int, int, Part], Iterator[Row]]] = {
     "facts": fact_rows,
     "machines": machine_rows,
+    "requests": request_rows,
     **{f"campus_{topic}": partial(campus_rows, topic) for topic in TOPICS},
 }
 

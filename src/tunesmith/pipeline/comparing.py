@@ -1,0 +1,187 @@
+"""Comparing trainings: from a study, or from runs of one recipe with different seeds, to a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunesmith.compare.training import compare_training
+from tunesmith.compare.training_measures import SeedSettings
+from tunesmith.errors import EvaluationError, StoreError
+from tunesmith.records import StudyRun, digest
+from tunesmith.store.home import store_of
+
+if TYPE_CHECKING:
+    from tunesmith.store.nouns import Experiment
+    from tunesmith.store.store import Store
+    from tunesmith.store.training_nouns import TrainingComparison
+
+# What must be the same in all runs but for the seed; a run's own methods share the rest.
+SAME = ("task", "task_options", "model", "data", "training", "methods")
+PERPLEXITIES = ("perplexity", "general_perplexity")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison and its page."""
+
+    found: TrainingComparison
+    page: Path
+
+
+def compare_trainings(
+    home: Path,
+    names: Sequence[str],
+    settings: SeedSettings,
+    *,
+    task: str | None = None,
+    out: Path | None = None,
+) -> Compared:
+    """Compare the methods of a study, or of several runs; kept in the store, drawn as a page.
+
+    StoreError for a study or run that is not there, EvaluationError for trainings that cannot be
+    compared.
+    """
+    from tunesmith.report.training_page import render_training
+    from tunesmith.store.store import Store
+
+    with Store.open(store_of(home)) as store:
+        studies = {study.name: study for study in store.studies()}
+        if len(names) == 1 and names[0] in studies:
+            name, runs = names[0], _primary_first(store, store.study_runs(names[0]))
+            origin = [("study", name), ("last changed", f"{studies[name].changed:%Y-%m-%d %H:%M}")]
+        else:
+            experiments = _experiments(store, names, tuple(studies))
+            runs = [run for e in experiments for run in runs_of(store, e)]
+            ids = [e.id for e in experiments]
+            name = f"{experiments[0].recipe} {digest(*sorted(ids))[:8]}"
+            origin = [("runs", ", ".join(ids)), *_made_by(experiments[0])]
+        if task is not None:
+            runs = _of_task(runs, task)
+        found = compare_training(runs, settings, name=name)
+        store.record_training_comparison(found)
+    folder = out or home / "comparisons" / name.replace(" ", "-").replace("/", "-")
+    return Compared(found, render_training(found, origin, folder))
+
+
+def _experiments(store: Store, names: Sequence[str], studies: Sequence[str]) -> list[Experiment]:
+    found: dict[str, Experiment] = {}
+    for name in names:
+        try:
+            experiment = store.run(name)
+        except StoreError as error:
+            known = ", ".join(studies) or "none"
+            raise StoreError(
+                f"{name!r} is no study, and {error.message}",
+                hint=f"studies here: {known}; `tunesmith runs` lists the runs",
+            ) from error
+        found[experiment.id] = experiment
+    first, *others = found.values()
+    for other in others:
+        differs = [key for key in SAME if first.resolved.get(key) != other.resolved.get(key)]
+        if differs:
+            raise EvaluationError(
+                f"{first.id} and {other.id} are not comparable: they differ in"
+                f" {', '.join(map(_said(first.resolved, other.resolved), differs))}",
+                hint="runs of one recipe that differ in their seed alone can be compared:"
+                " tunesmith run RECIPE --set seed=43",
+            )
+    return list(found.values())
+
+
+def _said(a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
+    """Names a difference with the keys below it."""
+
+    def said(key: str) -> str:
+        x, y = a.get(key), b.get(key)
+        if isinstance(x, Mapping) and isinstance(y, Mapping):
+            below = [k for k in {**x, **y} if x.get(k) != y.get(k)]
+            return f"{key}.{below[0]} ({x.get(below[0])} and {y.get(below[0])})"
+        return f"{key} ({x} and {y})"
+
+    return said
+
+
+def _made_by(experiment: Experiment) -> list[tuple[str, str]]:
+    made = experiment.provenance
+    told = [("command", made.command), ("git revision", (made.git_revision or "")[:12])]
+    return [(name, text) for name, text in told if text]
+
+
+def _of_task(runs: Sequence[StudyRun], task: str) -> list[StudyRun]:
+    own = [run for run in runs if run.task == task]
+    if not own:
+        known = ", ".join(dict.fromkeys(run.task for run in runs))
+        raise EvaluationError(f"nothing was trained on {task!r}", hint=f"tasks here: {known}")
+    return own
+
+
+def _primary_first(store: Store, runs: Sequence[StudyRun]) -> list[StudyRun]:
+    """The trainings with the score that their task is judged by before the others."""
+    from tunesmith.tasks.base import get_task
+
+    primary: dict[str, str] = {}
+    for run in runs:
+        if run.scores and run.task not in primary:
+            resolved = store.run(run.run).resolved if run.run else {}
+            if "task" in resolved:
+                options = resolved.get("task_options") or {}
+                primary[run.task] = get_task(resolved["task"], options).primary
+    return [
+        replace(run, scores=dict(sorted(run.scores.items(), key=lambda s: s[0] != first)))
+        if (first := primary.get(run.task)) in run.scores
+        else run
+        for run in runs
+    ]
+
+
+def runs_of(store: Store, experiment: Experiment) -> list[StudyRun]:
+    """The trainings of one run, a method each; StoreError where it trained none."""
+    values: dict[tuple[str, str], float] = {}
+    for metric in store.metrics(experiment.id):
+        if metric.slice == "all":
+            values[metric.variant, metric.name] = metric.estimate.value
+    primary = next((c.metric for c in store.comparisons(experiment.id) if c.primary), "")
+    seed = experiment.provenance.seed
+    found = []
+    for adapter in store.adapters(experiment.id):
+        steps = tuple(store.training_steps(experiment.id, adapter.name))
+        checked = [s.validation_loss for s in steps if s.validation_loss is not None]
+        expected = values.get((adapter.name, "perplexity"))
+        general = [values.get((v, "general_perplexity")) for v in ("baseline", adapter.name)]
+        names = [n for v, n in values if v == adapter.name and ": " not in n]
+        shown = [n for n in names if n not in (*PERPLEXITIES, "unparsed")]
+        found.append(
+            StudyRun(
+                study="",
+                task=experiment.recipe,
+                method=adapter.name,
+                seed=int(experiment.resolved.get("seed", seed or 0)),
+                trial=None,
+                learning_rate=max((s.learning_rate for s in steps), default=math.nan),
+                run=experiment.id,
+                curve=steps,
+                validation_loss=checked[-1] if checked else None,
+                held_out_loss=None if expected is None else math.log(expected),
+                scores={
+                    n: values[adapter.name, n] for n in sorted(shown, key=lambda n: n != primary)
+                },
+                trainable_parameters=adapter.trainable_parameters,
+                adapter_bytes=adapter.bytes,
+                seconds=adapter.seconds,
+                peak_memory_bytes=adapter.peak_memory_bytes,
+                tokens=adapter.tokens,
+                general_perplexity=None
+                if general[0] is None or general[1] is None
+                else (general[0], general[1]),
+            )
+        )
+    if not found:
+        raise StoreError(
+            f"{experiment.id} trained nothing ({experiment.status.value})",
+            hint=f"tunesmith run {experiment.recipe} goes on with it",
+        )
+    return found
