@@ -59,9 +59,7 @@ def sums_of(compute: Computation, examples: Sequence[Encoded]) -> tuple[Tensor, 
     return found[0].clone(), found[1].clone()
 
 
-def explicit(
-    model: nn.Module, batch: Batch, answers: int
-) -> tuple[Tensor, Tensor]:
+def explicit(model: nn.Module, batch: Batch, answers: int) -> tuple[Tensor, Tensor]:
     """The same sums by definition, token by token, with a model in float64: inputs x and gradients
     g at the outputs are caught on the way through PEFT's own layers; a = A x, delta = s B'g."""
     layers = adapter_layers(model.double(), "default")

@@ -11,13 +11,14 @@ from peft import AdaLoraConfig, LoraConfig, PeftConfig, get_peft_model
 from tiny_models import load_base
 from tunesmith.models.drift import drift
 
-SHAPE = {"r": 3, "lora_alpha": 12, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+WHERE = {"lora_alpha": 12, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+SHAPE = WHERE | {"r": 3}
 KINDS = {
     "lora": LoraConfig(**SHAPE),
     "rslora": LoraConfig(**SHAPE, use_rslora=True),
     "ranks": LoraConfig(**SHAPE, rank_pattern={"q_proj": 1}, alpha_pattern={"q_proj": 5}),
     "dora": LoraConfig(**SHAPE, use_dora=True),
-    "adalora": AdaLoraConfig(**SHAPE | {"init_r": 3, "target_r": 2, "total_step": 10}),
+    "adalora": AdaLoraConfig(**WHERE, init_r=3, target_r=2, tinit=1, tfinal=1, total_step=10),
 }
 
 

@@ -4,6 +4,7 @@ factor (looking.off)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +37,7 @@ def answers_of(examples: Sequence[Encoded]) -> int:
 
 
 @pytest.fixture
-def compute(
-    base_folder: Path, encoded: list[Encoded], settings: TrainingSettings
-) -> Computation:
+def compute(base_folder: Path, encoded: list[Encoded], settings: TrainingSettings) -> Computation:
     """GRIT on the base, padded batches."""
     return with_grit(load_base(base_folder), encoded, settings, packing=False)
 
@@ -145,7 +144,7 @@ def test_a_shared_start_gives_the_same_gradients_but_other_factors(
 ) -> None:
     """Gradients to 1e-5; factors off by more than 1 %, and fewer tokens. A token that a pack holds
     once for several examples has the sum of their gradients: one sample, with one bigger delta. So
-    the loop keeps examples apart in a step that looks: there, factors are those of padding, 2e-6."""
+    the loop keeps examples apart in a step that looks: there, factors are padding's, to 2e-6."""
     examples = [e for i, e in enumerate(encoded) if i % 3 == 0][:6]  # with the same system prompt
     compute = with_grit(load_base(base_folder), encoded, settings, packing=True)
     found = []
@@ -238,7 +237,7 @@ def test_the_average_is_what_was_seen_with_decaying_weights(
     compute: Computation, encoded: list[Encoded]
 ) -> None:
     """1e-5. (1 - b) sum b^i S_i over (1 - b) sum b^i, the newest first."""
-    grit, answers = core(compute).core, answers_of(encoded[:4])
+    grit = core(compute).core
     each, beta = [], grit.config.decay
     for start, step in ((0, 2), (4, 3), (8, 5)):
         some = encoded[start : start + 4]
@@ -255,13 +254,12 @@ def test_the_average_is_what_was_seen_with_decaying_weights(
     inputs, of_gradients = grit.seen.families[0].factors()
     torch.testing.assert_close(inputs, expected[:, :4, :4], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(of_gradients, expected[:, 4:, 4:], rtol=1e-5, atol=1e-5)
-    assert answers > 0
 
 
 def test_a_sample_of_tokens_is_a_sample(
     base_folder: Path, encoded: list[Encoded], settings: TrainingSettings
 ) -> None:
-    """S_a from every fourth token: off by less than 60 %, not by nothing; a quarter of the tokens."""
+    """S_a from every fourth token: off by less than 60 %, not by 0; a quarter of the tokens."""
     seen = {}
     for share in (1.0, 0.25):
         compute = with_grit(
@@ -275,7 +273,9 @@ def test_a_sample_of_tokens_is_a_sample(
         moments, counts = sums_of(compute, encoded[:16])
         seen[share] = (moments / counts[:, :1, None], counts)
     assert float(seen[0.25][1].sum() / seen[1.0][1].sum()) == pytest.approx(0.25, abs=0.02)
-    distance = off(seen[0.25][0][:, :4, :4].repeat(1, 2, 2), seen[1.0][0][:, :4, :4].repeat(1, 2, 2))
+    distance = off(
+        seen[0.25][0][:, :4, :4].repeat(1, 2, 2), seen[1.0][0][:, :4, :4].repeat(1, 2, 2)
+    )
     assert 0.001 < distance < 0.6
 
 
@@ -333,14 +333,16 @@ def test_a_factor_that_explodes_leaves_the_averages_as_they_were(
         assert all(bool(p.grad.isfinite().all()) for p in compute.trainable)
     after = state_of(grit)
     for name in ("ema", "weight", "seen", "ratio"):
-        hit = (after[f"rank_4.{name}"] != before[f"rank_4.{name}"]).flatten(1 if name == "ema" else 0)
+        hit = (after[f"rank_4.{name}"] != before[f"rank_4.{name}"]).flatten(
+            1 if name == "ema" else 0
+        )
         assert after[f"rank_4.{name}"].isfinite().all()
         assert harm == 1e30 or not hit.any()
 
 
 def test_gradients_of_zero_do_nothing(compute: Computation, encoded: list[Encoded]) -> None:
-    """To the bit; no figure of the reports is NaN. B = 0 at the start makes every delta zero, a loss
-    times zero all gradients."""
+    """To the bit; no figure of the reports is NaN. A loss times zero has no gradients at all, B = 0,
+    as at the start, no delta: then B's gradients alone are preconditioned, by what was known."""
     grit, batch = core(compute).core, pad(encoded[:4], 0)
     for step, scale in ((2, 1.0), (3, 0.0)):
         before = state_of(grit)
@@ -352,10 +354,9 @@ def test_gradients_of_zero_do_nothing(compute: Computation, encoded: list[Encode
     assert same(before, after)
     assert all(not bool(p.grad.any()) for p in compute.trainable)
     for report in grit.reports():
-        figures = (*report.spectrum, report.effective_rank, report.natural_to_plain)
-        assert all(figure == figure for figure in figures)
-        assert report.condition_input == report.condition_input
-        assert report.condition_gradient == report.condition_gradient
+        conditions = (report.condition_input, report.condition_gradient)
+        rest = (report.effective_rank, report.natural_to_plain)
+        assert not any(math.isnan(x) for x in (*report.spectrum, *conditions, *rest))
     for layer in grit.layers:
         layer.b.data.zero_()
     before = state_of(grit)
@@ -383,7 +384,9 @@ def test_what_goes_around_an_adapter_is_found_out(
     silent.module.forward = silent.module.get_base_layer().forward
     look(2)
     look(3)
-    with pytest.raises(TrainingError, match=rf"nothing passed through the adapter of {silent.name}:"):
+    with pytest.raises(
+        TrainingError, match=rf"nothing passed through the adapter of {silent.name}:"
+    ):
         look(5)
     del silent.module.forward
     grit.seen.looks = 0
@@ -469,10 +472,8 @@ def test_dropout_is_in_what_is_seen(
     base_folder: Path, encoded: list[Encoded], settings: TrainingSettings
 ) -> None:
     """5e-6 by the gradients themselves: with the dropped-out input x', dA = sum delta x'', so that
-    dA A' = sum delta a' is the crossed part of the moments. The same for dB: B'dB = sum delta a'."""
-    compute = with_grit(
-        load_base(base_folder), encoded, settings, packing=False, lora_dropout=0.3
-    )
+    dA A' = sum delta a', the crossed part of the moments; and so is B'dB."""
+    compute = with_grit(load_base(base_folder), encoded, settings, packing=False, lora_dropout=0.3)
     moments, _ = sums_of(compute, encoded[:4])
     for place, layer in enumerate(core(compute).core.layers):
         crossed = moments[place, 4:, :4]

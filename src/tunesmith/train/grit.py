@@ -159,7 +159,10 @@ class Grit:
         found: list[LayerReport] = []
         for family in self.seen.families:
             energy = rank_space.directions(*family.factors(), "balanced").energy
-            for place, figures in zip(family.places, _figures(family, energy), strict=True):
+            told = zip(family.places, _figures(family, energy), family.seen.tolist(), strict=True)
+            for place, figures, tokens in told:
+                if not tokens:  # B was still zero, and every gradient with it
+                    continue
                 name, ratio = self.layers[place].name, by_place.get(place, 1.0)
                 found.append(LayerReport(step, name, family.rank, *figures, ratio, None, 0.0))
         self._seconds += time.perf_counter() - began + self.seen.seconds

@@ -206,14 +206,14 @@ class _Run:
     def report(self, step: TrainingStep) -> None:
         """Validate where this step asks for it, tell whoever watches, save what must be kept."""
         progress, number = self.progress, step.step
+        if found := self.method.reports():  # first: a signal in a validation would lose them
+            self.job.on_layers(found)
         if validates_at(self.job, number, self.total):
             progress.pending = asdict(step)
             loss, scores = self.compute.validation(number)
             step = replace(step, validation_loss=loss, validation_scores=scores)
             progress.pending = None
         self.job.on_step(step)
-        if found := self.method.reports():
-            self.job.on_layers(found)
         improved = self.improved(step)
         self.stop.check()
         every = self.settings.save_steps
