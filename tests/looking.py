@@ -7,20 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tiny_models import load_base
 from tunesmith.config import TrainingSettings
 from tunesmith.models.load import Loaded
 from tunesmith.models.render import Encoded
+from tunesmith.records import Adapter, LayerReport, TrainingStep
 from tunesmith.train.adapter_layers import adapter_layers
-from tunesmith.train.batches import Batch
+from tunesmith.train.batches import Batch, pad
 from tunesmith.train.computing import Computation
-from tunesmith.train.grit import GritMethod
+from tunesmith.train.grit import Grit, GritMethod
 from tunesmith.train.job import TrainingJob
+from tunesmith.train.loop import train
 from tunesmith.train.loss import answer_nll
 from tunesmith.train.method import get_method
 from tunesmith.train.signals import StopSignals
 
+OFTEN = {"factor_update_freq": 2, "min_samples": 1}
+CHANGING = {**OFTEN, "reprojection_freq": 2, "reprojection_k": 2}
 LOOK = 2  # a step at which GRIT looks
 
 
@@ -105,3 +111,81 @@ def off(found: Tensor, expected: Tensor) -> float:
         distance = (one - other).flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)
         worst = max(worst, float(distance.max()))
     return worst
+
+
+class KilledError(Exception):
+    """What ends a training in the middle."""
+
+
+def run(
+    loaded: Loaded,
+    examples: Sequence[Encoded],
+    settings: TrainingSettings,
+    directory: Path,
+    *,
+    method: str = "grit",
+    kill_at: int = 0,
+    **changes: Any,
+) -> tuple[Adapter, list[TrainingStep], list[str], list[LayerReport]]:
+    """Train; the adapter, the steps, the lines said and the layers' reports."""
+    steps: list[TrainingStep] = []
+    said: list[str] = []
+    layers: list[LayerReport] = []
+
+    def on_step(step: TrainingStep) -> None:
+        if step.step == kill_at:
+            raise KilledError
+        steps.append(step)
+
+    job = TrainingJob(
+        name="variant",
+        train=examples,
+        validation=examples[:6],
+        settings=TrainingSettings.model_validate(settings.model_dump() | changes),
+        seed=1,
+        directory=directory,
+        on_step=on_step,
+        on_layers=layers.extend,
+        say=said.append,
+    )
+    return train(loaded, get_method(method), job), steps, said, layers
+
+
+def weights(adapter: Adapter) -> dict[str, Tensor]:
+    return load_file(adapter.directory / "adapter_model.safetensors")
+
+
+def logits(model: Any, example: Encoded) -> Tensor:
+    with torch.no_grad():
+        found: Tensor = model(input_ids=torch.tensor([example.ids])).logits[0]
+    return found
+
+
+def look(compute: Computation, examples: Sequence[Encoded], step: int = LOOK) -> None:
+    grit, answers = core(compute).core, sum(e.answer_tokens for e in examples)
+    compute.model.zero_grad()
+    grit.begin(step, answers)
+    (answer_nll(compute.model, pad(examples, 0)) / answers).backward()
+    grit.precondition(step)
+
+
+def plain_gradients(
+    compute: Computation, examples: Sequence[Encoded]
+) -> list[tuple[Tensor, Tensor]]:
+    compute.model.zero_grad()
+    (answer_nll(compute.model, pad(examples, 0)) / 30).backward()
+    return [(layer.a.grad, layer.b.grad) for layer in core(compute).core.layers]
+
+
+def change(compute: Computation, **knobs: Any) -> Grit:
+    """The same statistics under other settings."""
+    grit = core(compute).core
+    grit.config = grit.config.model_copy(update={**CHANGING, **knobs})
+    return grit
+
+
+def looked_at(base: Path, examples: Sequence[Encoded], settings: TrainingSettings) -> Computation:
+    """GRIT on the base behind one look at four examples, every gradient there."""
+    compute = with_grit(load_base(base), examples, settings, packing=False, grit=OFTEN)
+    look(compute, examples[:4])
+    return compute

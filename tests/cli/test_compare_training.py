@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def test_a_study_gets_its_verdicts_page_tables_and_rows(tmp_path: Path) -> None:
     names = {file.name for file in (tmp_path / "out" / "tables").iterdir()}
     assert {"tests.csv", "figures.md", "when_to_use_which.tex", "fronts.csv"} <= names
     tunesmith(tmp_path, "small", "--out", str(tmp_path / "again"))  # takes the place of the first
-    with sqlite3.connect(tmp_path / "tunesmith.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "tunesmith.db")) as connection:
         ask = connection.execute
         tests = ask(
             "SELECT slice, a, b, n, verdict, p_permutation, run_id FROM statistical_tests"

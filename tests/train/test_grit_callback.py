@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import SFTConfig, SFTTrainer
@@ -20,6 +20,7 @@ from tunesmith.config.grit import GritConfig
 from tunesmith.errors import ConfigError, TrainingError
 from tunesmith.models.adapters import take_off
 from tunesmith.models.render import Encoded
+from tunesmith.train.grit import Grit
 from tunesmith.train.grit_callback import FILE, GritCallback
 from tunesmith.train.job import TrainingJob
 from tunesmith.train.loop import train
@@ -184,14 +185,10 @@ def test_float16_with_a_scaler_takes_the_scale_out_of_the_factors(
 ) -> None:
     """Float16 passes with the loss scaled by 2^12 give float32's factors within 5 %, and a sum that
     overflowed leaves them as they were."""
-    from tunesmith.train.grit import Grit
-
     factors = {}
     for kind, scale in ((torch.float32, 1.0), (torch.float16, 4096.0)):
         model = AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32)
         torch.manual_seed(3)
-        from peft import get_peft_model
-
         model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear"))
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -240,3 +237,23 @@ def test_a_model_without_lora_is_refused(
         parameter.requires_grad_(True)
     with pytest.raises(TrainingError, match="no LoRA layer"):
         trainer.train()
+
+
+def test_an_adapter_divided_among_processes_is_refused(base_folder: Path, tmp_path: Path) -> None:
+    """FSDP2 over a mesh of one process: its parameters are as divided as those of many."""
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base_folder, dtype=torch.float32),
+        LoraConfig(r=4, target_modules="all-linear"),
+    )
+    store = dist.FileStore(str(tmp_path / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(TrainingError, match=r"q_proj: its adapter is divided among processes"):
+            Grit(model, GritConfig())
+    finally:
+        dist.destroy_process_group()

@@ -341,8 +341,8 @@ def test_a_factor_that_explodes_leaves_the_averages_as_they_were(
 
 
 def test_gradients_of_zero_do_nothing(compute: Computation, encoded: list[Encoded]) -> None:
-    """To the bit; no figure of the reports is NaN. A loss times zero has no gradients at all, B = 0,
-    as at the start, no delta: then B's gradients alone are preconditioned, by what was known."""
+    """To the bit; no figure of the reports is NaN. A loss times zero has no gradients; B = 0, as at
+    the start, no delta, and then B's gradients alone go by what was known."""
     grit, batch = core(compute).core, pad(encoded[:4], 0)
     for step, scale in ((2, 1.0), (3, 0.0)):
         before = state_of(grit)

@@ -35,8 +35,25 @@ def study(
         typer.Option("--task", metavar="NAME", help="This task alone; may be repeated."),
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", metavar="NAME", help="Where the trainings run: local.")
+        str, typer.Option("--engine", metavar="NAME", help="Where the trainings run: local, ray.")
     ] = "local",
+    ray_address: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            envvar="RAY_ADDRESS",
+            help="With ray: the cluster's head; one is started on this machine where none is said.",
+        ),
+    ] = "",
+    cpus: Annotated[
+        float, typer.Option(metavar="N", min=0.1, help="With ray: processors of each training.")
+    ] = 1,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", min=0, help="With ray: GPUs of each training; 1 where there are any."
+        ),
+    ] = None,
     again: Annotated[
         Literal["failed", "all"] | None,
         typer.Option("--again", help="Train the failed ones, or all that are asked for, again."),
@@ -54,17 +71,33 @@ def study(
     - `tunesmith study methods`
     - `tunesmith study methods --only lora --only grit --task statqa`
     - `tunesmith study mine.yaml --again failed --json`
+    - `tunesmith study methods --engine ray --cpus 2`
     """
+    from contextlib import closing
+
     from tunesmith.config.study import load_study
     from tunesmith.pipeline import home_of
     from tunesmith.pipeline.engines import get_engine
     from tunesmith.pipeline.studying import run_study
 
-    resolved, chosen = load_study(file), get_engine(engine)
-    with Watch() as watch:
+    resolved, place = load_study(file), home_of(home)
+    with (
+        Watch() as watch,
+        closing(
+            get_engine(
+                engine,
+                study=resolved.study.name,
+                home=place,
+                address=ray_address,
+                cpus=cpus,
+                gpus=gpus,
+                say=watch.say,
+            )
+        ) as chosen,
+    ):
         done = run_study(
             resolved,
-            home=home_of(home),
+            home=place,
             only=only or (),
             tasks=tasks or (),
             engine=chosen,

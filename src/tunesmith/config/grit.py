@@ -97,7 +97,7 @@ class GritConfig(Settings):
         0.01,
         ge=0,
         description="No smaller adapter where that is expected to cost more, in nats per answer "
-        "token.",
+        "token, or does so on the validation part.",
     )
     energy_threshold: float = Field(
         0.99, gt=0, le=1, description="Share of the energy that kept directions hold."

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from tunesmith.config import legacy
 from tunesmith.config.explain import Origin, explain
-from tunesmith.config.model import Recipe, TrainingSettings
+from tunesmith.config.model import Recipe
 from tunesmith.config.text import read_pair, read_yaml
+from tunesmith.config.training import TrainingSettings
 from tunesmith.errors import ConfigError
 
 # Parts of a recipe that may be left empty: they then stand at their defaults.

@@ -55,4 +55,5 @@ def _change(layer: Any) -> Tensor:
     base = dequantize_module_weight(layer.get_base_layer()).to(delta.dtype)
     turned = base + delta
     lengths = magnitudes[TRAINED].weight / turned.norm(dim=1)  # (out,)
-    return lengths.unsqueeze(1) * turned - base
+    change: Tensor = lengths.unsqueeze(1) * turned - base
+    return change

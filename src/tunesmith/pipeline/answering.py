@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunesmith.pipeline.context import Context, Prepared
+from tunesmith.pipeline.context import Context, Desk, Prepared
 from tunesmith.pipeline.identity import answers_inputs, read_general
 from tunesmith.pipeline.training import Bases, decoding_of, responder_of
 from tunesmith.records import Adapter, Answer, Estimate, Metric, Outcome
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from tunesmith.models.load import Loaded
 
 
-def check_decoding(context: Context) -> None:
+def check_decoding(desk: Desk) -> None:
     """Refuse a way of asking that the task has no labels for, before anything is done."""
     from tunesmith.evaluate.answer import check_labels
 
-    if decoding_of(context) == "label_likelihood":
-        check_labels(context.task)
+    if decoding_of(desk) == "label_likelihood":
+        check_labels(desk.task)
 
 
 def cheap_answers(context: Context, data: Prepared) -> Iterator[tuple[str, list[Answer]]]:

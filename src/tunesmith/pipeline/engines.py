@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from tunesmith.errors import ConfigError
@@ -25,6 +26,10 @@ class Engine(Protocol):
         """The result of every cell."""
         ...
 
+    def close(self) -> None:
+        """Stop what still runs, and let go of what the engine holds."""
+        ...
+
 
 class Local:
     """One after another in this process, on one base in memory."""
@@ -35,12 +40,28 @@ class Local:
         """In their order."""
         return map(work, cells)
 
+    def close(self) -> None:
+        """Nothing is held."""
 
-def get_engine(name: str) -> Engine:
-    """The engine of that name; ConfigError where there is none."""
-    engines: dict[str, Callable[[], Engine]] = {"local": Local}
-    if name not in engines:
-        raise ConfigError(
-            f"there is no engine {name!r}", hint=f"engines: {', '.join(sorted(engines))}"
-        )
-    return engines[name]()
+
+def get_engine(
+    name: str,
+    *,
+    study: str = "",
+    home: Path = Path(),
+    address: str = "",
+    cpus: float = 1,
+    gpus: float | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Engine:
+    """The engine of that name; ConfigError where there is none, or where it cannot be had.
+
+    All but the name concerns `ray` (see pipeline/ray_engine.py).
+    """
+    if name == "local":
+        return Local()
+    if name == "ray":
+        from tunesmith.pipeline.ray_engine import OnRay
+
+        return OnRay(study, home, address=address, cpus=cpus, gpus=gpus, say=say)
+    raise ConfigError(f"there is no engine {name!r}", hint="engines: local, ray")

@@ -36,7 +36,9 @@ def next_rate(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {RATE: optuna.distributions.FloatDistribution(within.low, within.high, log=True)}
+    space: dict[str, optuna.distributions.BaseDistribution] = {
+        RATE: optuna.distributions.FloatDistribution(within.low, within.high, log=True)
+    }
     sampler = optuna.samplers.GPSampler(seed=seed + len(found), n_startup_trials=0)
     study = optuna.create_study(sampler=sampler)
     worst = 2 * max(losses) - min(losses) + 1e-3

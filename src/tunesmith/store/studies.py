@@ -189,10 +189,9 @@ def _finite(step: Mapping[str, Any]) -> dict[str, Any]:
 def _step(found: Mapping[str, Any]) -> TrainingStep:
     may_lack = {"validation_loss", "validation_scores"}
     known = {f.name for f in fields(TrainingStep)}
-    return TrainingStep(
-        **{
-            name: math.nan if value is None and name not in may_lack else value
-            for name, value in found.items()
-            if name in known
-        }
-    )
+    values: dict[str, Any] = {
+        name: math.nan if value is None and name not in may_lack else value
+        for name, value in found.items()
+        if name in known
+    }
+    return TrainingStep(**values)

@@ -159,4 +159,5 @@ def fresh_rows(kept: Tensor, count: int) -> Tensor:
     basis = torch.linalg.qr(torch.cat([kept.float(), drawn]).mT).Q.mT
     apart = basis[kept.shape[0] :]
     rows = torch.cat([apart, nn.functional.normalize(drawn[len(apart) :])])
-    return (rows * kept.float().norm(dim=1).mean()).to(kept.dtype)
+    found: Tensor = (rows * kept.float().norm(dim=1).mean()).to(kept.dtype)
+    return found

@@ -39,6 +39,7 @@ from tunesmith.train.adapter_layers import (
 )
 from tunesmith.train.fused import Listener
 from tunesmith.train.lora import Lora
+from tunesmith.train.parallel import team
 from tunesmith.train.rank_statistics import Family, RankStatistics
 
 MOMENTUM = 0.9  # of the inner SGD
@@ -251,7 +252,8 @@ class Grit:
 
     def compact(self, loss: Callable[[], float | None], config: Any) -> Sequence[str]:
         """Leave out what holds no more than 1 - energy_threshold of each layer's effect, and say
-        so with what that was expected to cost and what it did. `config`: PEFT's of the adapter."""
+        so with what that was expected to cost and what it did; nothing, where either is over the
+        tolerance. `loss`: on the validation part. `config`: PEFT's of the adapter."""
         if not self.seen.known():
             return ("too few steps to know which directions matter: every rank stays",)
         changes, predicted = self._dispensable()
@@ -260,12 +262,21 @@ class Grit:
         if predicted > self.config.compact_tolerance:
             return (f"every rank stays: fewer were expected to cost {predicted:.2g} nats",)
         before, whole = loss(), sum(layer.a.numel() + layer.b.numel() for layer in self.layers)
-        for place, (left, right) in changes.items():
-            self.layers[place].set_rank(*reduced(self.layers[place], left, right, None)[:2])
-        note_ranks(self.layers, config)
+        changed = [self.layers[place] for place in changes]
+        old = [(layer.a.data, layer.b.data) for layer in changed]
+        for layer, (left, right) in zip(changed, changes.values(), strict=True):
+            layer.set_rank(*reduced(layer, left, right, None)[:2])
         after, rest = loss(), sum(layer.a.numel() + layer.b.numel() for layer in self.layers)
+        measured = None if before is None or after is None else after - before
+        if measured is not None and measured > self.config.compact_tolerance:
+            for layer, (a, b) in zip(changed, old, strict=True):
+                layer.set_rank(a, b)
+            return (
+                f"every rank stays: fewer cost {measured:.2g} nats, {predicted:.2g} were expected",
+            )
+        note_ranks(self.layers, config)
         ranks = sorted(layer.rank for layer in self.layers)
-        told = "" if before is None or after is None else f", measured {after - before:+.2g}"
+        told = "" if measured is None else f", measured {measured:+.2g}"
         return (
             f"ranks {ranks[0]} to {ranks[-1]}, {rest:,} of {whole:,} parameters kept; the loss was "
             f"expected to change by {predicted:+.2g} nats{told}",
@@ -354,6 +365,13 @@ class GritMethod(Lora):
 
     def attach(self, model: Any, settings: TrainingSettings) -> Any:
         """LoRA's adapters, looked into."""
+        on_the_way = settings.grit.reprojection_freq and settings.grit.after == "compact"
+        if on_the_way and team() is not None:
+            raise ConfigError(
+                "grit.after: compact on the way gives the adapter shapes that the other processes "
+                "would not have",
+                hint="use refresh, or compact_at_end",
+            )
         wrapped = super().attach(model, settings)
         self.grit, self._model = Grit(wrapped, settings.grit), wrapped
         return wrapped
