@@ -71,11 +71,12 @@ def backward(model: nn.Module, x: Tensor, labels: Tensor, *, scale: float = 1.0)
 
 
 def look(grit: Grit, model: nn.Module, x: Tensor, noise: Tensor, *, scale: float = 1.0) -> None:
-    """One look at the factors, with labels drawn from the model itself: the true Fisher matrix."""
-    grit.begin(LOOK, len(x))
+    """One look at the factors, with labels drawn from the model itself: the true Fisher matrix. The
+    loss is a sum over tokens, so that absolute damping stands beside the gradients of one token."""
+    grit.begin(LOOK)
     with torch.no_grad():
         labels = model(x) + noise
-    backward(model, x, labels, scale=scale)
+    backward(model, x, labels, scale=scale * len(x))
     grit.precondition(LOOK)
 
 

@@ -286,7 +286,6 @@ def test_compacting_changes_the_loss_as_it_says_and_not_beyond_what_is_allowed(
     torch.testing.assert_close(outside, inside, atol=1e-4, rtol=0)
 
 
-@pytest.mark.xfail(strict=True, reason="load_best puts back the adapter without the statistics")
 def test_the_best_step_comes_back_with_its_own_ranks(
     base_folder: Path, tmp_path: Path, encoded: list[Encoded], settings: TrainingSettings
 ) -> None:

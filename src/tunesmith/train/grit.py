@@ -126,6 +126,8 @@ class Grit:
             one = torch.eye(family.rank, device=self.seen.device)
             enough = (family.seen >= config.min_samples * family.rank)[:, None, None]
             by_input = torch.where(enough, damped(inputs), one)
+            if config.damping_mode == "absolute":  # as published: of a loss that is a mean
+                gradients = gradients / self.seen.answers**2
             by_gradient = torch.where(enough, damped(gradients), one)
             pair = (by_gradient, by_input) if config.pairing == "kfac" else (by_input, by_gradient)
             both = torch.stack(pair, dim=1)

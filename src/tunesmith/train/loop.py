@@ -280,6 +280,7 @@ class _Run:
                 return self.progress
             from peft import set_peft_model_state_dict
 
+            self.method.load_state(found.method)  # first, as in `resume`
             set_peft_model_state_dict(self.model, dict(found.adapter), adapter_name=TRAINED)
             chosen = Progress.read(found.progress)
         self.job.say(

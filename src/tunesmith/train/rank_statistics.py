@@ -69,7 +69,7 @@ class RankStatistics:
         self.looks = 0
         self.looking = False
         self.seconds = 0.0  # of work inside the passes
-        self._answers = 1
+        self.answers = self._answers = 1  # at the last look, and in the step at hand
         self.sums: list[Tensor] = []  # moments and counts by family, then seconds
         self._thread, self._latest = threading.local(), self.sums
         self._place = {id(layer.module): i for i, layer in enumerate(layers)}
@@ -186,6 +186,7 @@ class RankStatistics:
             family.ratio = mean(family.ratio, rows * stride / self._answers)
             family.weight = mean(family.weight, torch.ones_like(rows))
             family.seen = family.seen + torch.where(heard, rows, 0)
+        self.answers = self._answers
         self.seconds += float(sums[-1])
         self.sums = self._latest = []
 
@@ -228,6 +229,7 @@ class RankStatistics:
             "ranks": torch.tensor([layer.rank for layer in self.layers]),
             "heard": self.heard.clone(),
             "looks": torch.tensor(self.looks),
+            "answers": torch.tensor(self.answers),
         }
         for family in self.families:
             for name in KEPT:
@@ -253,6 +255,7 @@ class RankStatistics:
             for name in KEPT:
                 getattr(family, name).copy_(state[f"rank_{family.rank}.{name}"])
         self.heard, self.looks = state["heard"].clone(), int(state["looks"])
+        self.answers = int(state["answers"])
 
     def detach(self) -> None:
         """Take the hooks off; the model is as it was."""
