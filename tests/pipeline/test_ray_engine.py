@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -223,7 +224,8 @@ def one_trial(folder: Path) -> Path:
     """Two methods, one task, one trial, two seeds; long enough to be killed in the middle."""
     file = write_study(folder)
     text = file.read_text().replace("trials: 2", "trials: 1")
-    file.write_text(text.replace("max_steps: 4", f"max_steps: {STEPS}, save_steps: 5"))
+    longer = f"max_steps: {STEPS}, num_train_epochs: {STEPS}, save_steps: 5"
+    file.write_text(re.sub(r"max_steps: \d+", longer, text))
     return file
 
 
