@@ -1,6 +1,7 @@
 """What the README says can be done: its recipe loads, its commands run in its order, its files are
-there. Not run here: `make` and `pip` (this is what they install), `demo` (CI runs it whole), and
-training on models that only the hub has: those are read as far as `--dry-run` goes."""
+there. Not run here: `make` and `pip` (this is what they install), `demo` (CI runs it whole), a study
+(it takes an hour; tests/cli runs small ones), and training on models that only the hub has: those
+are read as far as `--dry-run` goes."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from tunesmith.cli.app import app
 from tunesmith.config import load_recipe, shipped_recipes
+from tunesmith.config.study import load_study
 from tunesmith.tasks.scorers import SCORERS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -61,6 +63,9 @@ def test_its_commands_run_in_its_order() -> None:
         arguments = shlex.split(command)
         if arguments[0] == "run":
             arguments += ["--dry-run"] if "model.name" in command else SMALL
+        if arguments[0] in {"study", "compare-training"}:
+            assert load_study(arguments.pop()).study.tasks
+            arguments.append("--help")
         assert done(arguments)
 
 

@@ -239,7 +239,7 @@ def test_names_that_are_not_there(folder: Path) -> None:
 
 def test_the_shipped_study_has_what_it_promises() -> None:
     study = load_study("methods").study
-    assert len(study.methods) == 10
+    assert len(study.methods) == 11
     assert len(study.tasks) == 2
     assert len(study.seeds) >= 5
     for name, method in study.methods.items():
