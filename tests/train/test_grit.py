@@ -28,7 +28,6 @@ from looking import (
 )
 from tiny_models import load_base
 from tunesmith.config import TrainingSettings
-from tunesmith.config.grit import published
 from tunesmith.errors import ConfigError, TrainingError
 from tunesmith.models.hardware import four_bit_support
 from tunesmith.models.load import Loaded
@@ -172,7 +171,7 @@ def test_two_processes_are_one(
         encoded,
         settings,
         tmp_path / "part",
-        grit={**more["grit"], "token_sample": 0.5},
+        grit={**more["grit"], "token_stride": 2},
     )
     for name, tensor in weights(alone).items():
         torch.testing.assert_close(together[name], tensor, rtol=1e-4, atol=1e-6)
@@ -197,7 +196,7 @@ def test_a_base_in_four_bits_trains(
     "changes",
     [
         {"lora_r": 1},
-        {"grit": published().model_copy(update={"reprojection_freq": 2}).model_dump() | OFTEN},
+        {"grit": {"preset": "published", "reprojection_freq": 2} | OFTEN},
         {"grit": {**OFTEN, "inner": "sgd", "graft": True, "inverse": "eigh", "clip": "plain"}},
         {"lora_r": 40, "grit": {**CHANGING, "after": "refresh"}},
     ],

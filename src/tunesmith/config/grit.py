@@ -6,7 +6,7 @@ description says which and why (docs/decisions/012-grit.md).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,11 @@ from tunesmith.config.base import Settings
 class GritConfig(Settings):
     """Geometry-aware LoRA: rank-space K-FAC, reprojection, dynamic rank."""
 
+    preset: Literal["ours", "published"] = Field(
+        "ours",
+        description="published: the settings of the paper's reference code, swapped factors and "
+        "all; what else is said stands over them.",
+    )
     learning_rate: float | None = Field(
         None, gt=0, description="Instead of training.learning_rate (published: 2e-5)."
     )
@@ -37,8 +42,8 @@ class GritConfig(Settings):
     factor_update_freq: int = Field(
         20, gt=0, description="Optimizer steps between two looks at the factors (published: 20)."
     )
-    token_sample: float = Field(
-        1.0, gt=0, le=1, description="Share of the tokens of such a step that enter the factors."
+    token_stride: int = Field(
+        1, gt=0, description="Every so-manieth token of such a step enters the factors."
     )
     min_samples: float = Field(
         2.0, ge=1, description="Tokens a factor wants before it is used, in multiples of the rank."
@@ -104,22 +109,33 @@ class GritConfig(Settings):
     )
     min_rank: int = Field(1, gt=0, description="No layer's rank falls below this.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, values: Any) -> Any:
+        """What is said stands over the preset's values."""
+        if isinstance(values, dict) and values.get("preset") == "published":
+            return PUBLISHED | values
+        return values
+
     @model_validator(mode="after")
     def _sound(self) -> GritConfig:
-        if self.reprojection_penalty and not self.reprojection_freq:
-            raise ValueError("grit.reprojection_penalty wants grit.reprojection_freq above 0")
+        if self.reprojection_penalty and (
+            not self.reprojection_freq or self.after != "refresh" or self.projector == "two_sided"
+        ):
+            raise ValueError(
+                "grit.reprojection_penalty wants grit.reprojection_freq above 0, after: refresh "
+                "and a projector that is the same for A and B"
+            )
         return self
 
 
-def published() -> GritConfig:
-    """The settings of the paper's reference code, swapped factors and all."""
-    return GritConfig(
-        learning_rate=2e-5,
-        pairing="published",
-        damping_mode="absolute",
-        reprojection_freq=40,
-        reprojection_k=4,
-        projector="two_sided",
-        after="freeze",
-        compact_at_end=False,
-    )
+PUBLISHED: dict[str, Any] = {
+    "learning_rate": 2e-5,
+    "pairing": "published",
+    "damping_mode": "absolute",
+    "reprojection_freq": 40,
+    "reprojection_k": 4,
+    "projector": "two_sided",
+    "after": "freeze",
+    "compact_at_end": False,
+}

@@ -152,10 +152,12 @@ def pad_moments(optimizer: Optimizer, layer: AdapterLayer, rank: int) -> None:
             optimizer.state[parameter][key] = torch.cat([value, fill.expand(shape)], dim)
 
 
-def fresh_rows(kept: Tensor, count: int) -> Tensor:
+def fresh_rows(kept: Tensor, count: int, seed: int) -> Tensor:
     """`count` rows at right angles to one another and to those of `kept` (k, d), with their mean
-    norm, drawn at random; beyond d rows there is no room for right angles."""
-    drawn = torch.randn(count, kept.shape[1], dtype=torch.float32).to(kept.device)
+    norm, drawn from `seed` (and from no common stream: each of several processes must come to the
+    same); beyond d rows there is no room for right angles."""
+    own = torch.Generator().manual_seed(seed % 2**63)
+    drawn = torch.randn(count, kept.shape[1], generator=own).to(kept.device)
     basis = torch.linalg.qr(torch.cat([kept.float(), drawn]).mT).Q.mT
     apart = basis[kept.shape[0] :]
     rows = torch.cat([apart, nn.functional.normalize(drawn[len(apart) :])])

@@ -203,13 +203,16 @@ class Grit:
             one = torch.eye(family.rank, device=self.seen.device)
             told = zip(self._kept(found), _figures(family, found.energy), strict=True)
             for i, (k, figures) in enumerate(told):
+                if not family.weight[i]:  # a layer that never had a gradient
+                    moments[family.places[i]] = family.ema[i]
+                    continue
                 between, sides = rank_space.cut(found, i, k), rank_space.projectors(found, i, k)
                 share = rank_space.energy_kept(between[0] @ between[1], inputs[i], gradients[i])
                 place = family.places[i]
                 name = self.layers[place].name
                 self._reports.append(LayerReport(step, name, k, *figures, 1.0, float(share), 0.0))
                 self._dropped[place] = one - sides[1].float()
-                moments[place] = self._change(family, i, between, sides, optimizer)
+                moments[place] = self._change(family, i, between, sides, optimizer, step)
         if config.after == "compact" and moments:
             self.seen.regroup(moments)
             self._dropped = {}
@@ -222,6 +225,7 @@ class Grit:
         between: tuple[Tensor, Tensor],
         sides: tuple[Tensor, Tensor],
         optimizer: Optimizer | None,
+        step: int,
     ) -> Tensor:
         """Project one layer, and its statistics with it: the new moments."""
         layer, r = self.layers[family.places[row]], family.rank
@@ -241,7 +245,8 @@ class Grit:
         moments = turn @ family.ema[row] @ turn.mT
         k = a.shape[0]
         if self.config.after == "refresh":
-            a = torch.cat([a, fresh_rows(a, r - k)])
+            seed = torch.initial_seed() + 1_000_003 * step + family.places[row]
+            a = torch.cat([a, fresh_rows(a, r - k, seed)])
             b = torch.cat([b, b.new_zeros(len(b), r - k)], dim=1)
             if optimizer is not None:
                 pad_moments(optimizer, layer, r)
@@ -294,6 +299,8 @@ class Grit:
             found = rank_space.directions(inputs, gradients, "balanced")
             ranks = rank_space.ranks_for(found.energy, threshold, least).tolist()
             ratio, crossed = family.ratio / family.weight, family.crossed()
+            if self.config.fisher == "sampled":
+                crossed = crossed * 0  # labels that the model draws say nothing of the first order
             for i, (place, k) in enumerate(zip(family.places, ranks, strict=True)):
                 if k < family.rank:
                     left, right = rank_space.cut(found, i, k)
@@ -357,6 +364,7 @@ class GritMethod(Lora):
     def __init__(self) -> None:
         self.grit: Grit | None = None
         self._built: Optimizer | None = None
+        self._model: Any = None
 
     @property
     def core(self) -> Grit:

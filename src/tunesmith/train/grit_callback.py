@@ -9,7 +9,8 @@ theirs up; a model whose adapter is divided among them is refused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,27 @@ class GritCallback(TrainerCallback):
     """GRIT for a Trainer whose model is a PeftModel with LoRA layers.
 
     `said` holds what the end of the training had to say; `reports()` what was seen in the layers.
+    `loss` takes the loss (nats per answer token) that smaller ranks at the end must not raise, on
+    rows that are kept back; without it they are judged by what they are expected to cost alone.
     Raises ConfigError for settings that are the Trainer's to make (learning rate, optimizer), and
     for ranks that change on the way, which its checkpoints cannot hold.
     """
 
-    def __init__(self, config: GritConfig | None = None, adapter: str = "default") -> None:
+    def __init__(
+        self,
+        config: GritConfig | None = None,
+        adapter: str = "default",
+        loss: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        self.loss = loss
         self.config = config or GritConfig()
         self.adapter = adapter
         self.grit: Grit | None = None
         self.said: Sequence[str] = ()
+        self._counted: Any = (
+            0  # answer tokens of the step at hand; None: the batches have no labels
+        )
+        self._hook: Any = None
         if self.config.inner != "optim" or self.config.learning_rate is not None:
             raise ConfigError(
                 "grit.inner and grit.learning_rate: a Trainer has its own",
@@ -64,9 +77,31 @@ class GritCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Look into the model; go on with a checkpoint's statistics, where it is one's."""
-        self.grit = Grit(kwargs["model"], self.config, self.adapter)
-        if state.global_step and (kept := _place(args, state)).is_file():
-            self.grit.load_state(load_file(kept))
+        model = kwargs["model"]
+        self.grit = Grit(model, self.config, self.adapter)
+        self._hook = model.register_forward_pre_hook(self._count, with_kwargs=True)
+        if state.global_step:
+            self._load(_place(args, state))
+
+    def _load(self, place: Path) -> bool:
+        """Go on with a checkpoint's statistics; whether there are any."""
+        if self.grit is not None and place.is_file():
+            self.grit.load_state(load_file(place))
+            return True
+        warnings.warn(
+            f"no {FILE} in {place.parent}: GRIT's statistics begin anew (a checkpoint to resume "
+            "from must lie in output_dir)",
+            stacklevel=2,
+        )
+        return False
+
+    def _count(self, model: Any, _: Any, inputs: dict[str, Any]) -> None:
+        """The answer tokens that the loss will be a mean over."""
+        labels = inputs.get("labels")
+        if labels is None or self._counted is None:
+            self._counted = None if model.training else self._counted
+        elif model.training:
+            self._counted = self._counted + (labels[:, 1:] != -100).sum()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -74,6 +109,7 @@ class GritCallback(TrainerCallback):
         """An optimizer step's passes begin."""
         if self.grit is not None:
             self.grit.begin(state.global_step + 1)
+            self._counted = 0
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -81,6 +117,8 @@ class GritCallback(TrainerCallback):
         """Natural gradients in the place of the plain ones."""
         if self.grit is None:
             return
+        if self._counted is not None and self.grit.seen.looking:
+            self.grit.seen.count(max(int(self._counted), 1))
         if dist.is_available() and dist.is_initialized():
             for tensor in self.grit.seen.sums[:-1]:
                 dist.all_reduce(tensor)
@@ -109,9 +147,17 @@ class GritCallback(TrainerCallback):
         if self.grit is None:
             return
         self.grit.detach()
-        if self.config.compact_at_end:
+        self._hook.remove()
+        if not self.config.compact_at_end:
+            return
+        best = state.best_model_checkpoint if args.load_best_model_at_end else None
+        if self._counted is None:
+            self.said = ("every rank stays: the batches have no labels to weigh a change by",)
+        elif best is None or self._load(Path(best) / FILE):
             peft = kwargs["model"].peft_config[self.adapter]
-            self.said = self.grit.compact(lambda: None, peft)
+            self.said = self.grit.compact(self.loss, peft)
+        else:
+            self.said = ("every rank stays: the best step came back without its statistics",)
 
 
 def _place(args: TrainingArguments, state: TrainerState) -> Path:

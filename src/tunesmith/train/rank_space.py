@@ -94,7 +94,9 @@ def directions(
         return Directions(vectors, vectors.mT, values)
     energy, other = _strongest_first(d)
     # B U_d U_d' U_a U_a' A, cut to k: what stands between is cut in `cut`.
-    return Directions(other, vectors.mT, torch.minimum(values, energy), crossed=True)
+    # Of two spectra in different units, their shares.
+    shares = [found / found.sum(-1, keepdim=True).clamp_min(TINY) for found in (values, energy)]
+    return Directions(other, vectors.mT, torch.minimum(*shares), crossed=True)
 
 
 def cut(found: Directions, layer: int, k: int) -> tuple[Tensor, Tensor]:

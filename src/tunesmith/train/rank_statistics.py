@@ -103,6 +103,10 @@ class RankStatistics:
         every = self.config.factor_update_freq
         return step % every == 0 or (step in EARLY and step < every)
 
+    def count(self, answers: int) -> None:
+        """The step at hand has so many answer tokens after all."""
+        self._answers = answers
+
     def begin(self, step: int, answers: int = 1) -> None:
         """A step's passes begin, with a loss that is a mean over `answers` tokens."""
         self.looking, self._answers = self.looks_at(step), answers
@@ -119,7 +123,8 @@ class RankStatistics:
 
     @contextmanager
     def observe(self) -> Iterator[Sequence[Tensor]]:
-        """What the passes of the block add to `statistics`; for loops that run several at once."""
+        """What the passes of the block add to `statistics`; for loops that run several at once, and
+        for passes of which only some are to be heard."""
         if not self.looking:
             yield ()
             return
@@ -127,7 +132,7 @@ class RankStatistics:
         try:
             yield self._thread.sums
         finally:
-            del self._thread.sums
+            self._thread.sums, self._latest = None, []  # what follows here is not listened to
 
     def listener(self, module: Any) -> Listener | None:
         """What hears of one pass through this module: of A x and of the loss's gradient there."""
@@ -135,10 +140,12 @@ class RankStatistics:
         if place is None:
             return None
         sums = getattr(self._thread, "sums", self._latest)
+        if not sums:
+            return None
         index = next(i for i, family in enumerate(self.families) if place in family.places)
         row = self.families[index].places.index(place)
         moments, counts = sums[2 * index][row], sums[2 * index + 1][row]
-        stride = round(1 / self.config.token_sample)
+        stride = self.config.token_stride
 
         @torch.no_grad()
         def hear(a: Tensor, delta: Tensor) -> None:
@@ -169,7 +176,7 @@ class RankStatistics:
         sums, beta = self.sums, self.config.decay
         finite = torch.stack([t.isfinite().all() for t in sums[:-1]]).all()
         self._check_heard(sums)
-        stride, unit = round(1 / self.config.token_sample), self._answers / loss_scale
+        stride, unit = self.config.token_stride, self._answers / loss_scale
         for family, moments, counts in zip(self.families, sums[::2], sums[1::2], strict=False):
             rows = counts[:, 0]
             scale = torch.ones(2 * family.rank, device=self.device)
@@ -220,8 +227,8 @@ class RankStatistics:
                 family.weight[i], family.seen[i], family.ratio[i] = old[place]
 
     def known(self) -> bool:
-        """Whether every layer was looked into at least once."""
-        return all(bool((family.weight > 0).all()) for family in self.families)
+        """Whether any layer was looked into yet; one that never has a gradient never is."""
+        return any(bool((family.weight > 0).any()) for family in self.families)
 
     def state(self) -> dict[str, Tensor]:
         """All that the next folds depend on."""
