@@ -37,11 +37,13 @@ pytest: $(READY_DEV)
 
 bench: $(READY_DEV)
 	$(BIN)/python benchmarks/train_speed.py
+	$(BIN)/python benchmarks/grit_step.py
 	$(BIN)/python benchmarks/resident_base.py
 	$(BIN)/python benchmarks/data_check.py
 
 bench-gpu: $(READY_DEV)
 	$(BIN)/python benchmarks/train_speed_gpu.py
+	$(BIN)/python benchmarks/grit_step.py --gpu-8b
 
 # torch first, by itself and pinned: nothing that follows may bring another build of it.
 $(READY): pyproject.toml constraints.txt

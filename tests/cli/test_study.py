@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from small_studies import write_study
 from tunesmith.cli.app import app
+from tunesmith.store.store import Store
 
 
 def invoke(*words: str) -> Result:
@@ -21,7 +22,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with a method that diverges, done for the other one."""
     folder = tmp_path_factory.mktemp("studied")
     wild = "  wild: {method: lora, training: {lora_alpha: 1.0e+38, max_grad_norm: 0}}\n"
-    file = write_study(folder, methods="  lora:\n" + wild)
+    file = write_study(folder, methods=wild + "  lora:\n")
     done = invoke(str(file), "--home", str(folder), "--only", "lora", "--json")
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
@@ -29,6 +30,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (row,) = told["tasks"]["colours"]["methods"]
     assert (row["method"], row["seeds"], row["failed"]) == ("lora", 2, 0)
     assert row["held_out_loss"]["mean"] > 0
+    with Store.open(folder) as store:
+        trials = [r.validation_loss for r in store.study_runs("small") if r.trial is not None]
+    assert row["search_loss"] == min(t for t in trials if t is not None)
     assert row["held_out_loss"]["sd"] is not None
     assert told["tasks"]["colours"]["primary"] == "accuracy"
     assert "seeds 2/2" in done.stderr
@@ -39,13 +43,17 @@ def test_a_table_with_the_means_and_what_failed(home: Path) -> None:
     done = invoke(str(home / "small.yaml"), "--home", str(home))
     assert done.exit_code == 1
     assert "±" in done.stdout
+    assert "search" in done.stdout
     assert "0 (2 failed)" in done.stdout
     assert "8 trainings, 2 of them now" in done.stdout
     assert "failed: wild" in done.stderr
     told = json.loads(invoke(str(home / "small.yaml"), "--home", str(home), "--json").stdout)
     assert told["made"] == 0
     assert len(told["failures"]) == 4
-    assert [row["method"] for row in told["tasks"]["colours"]["methods"]] == ["lora", "wild"]
+    rows = told["tasks"]["colours"]["methods"]
+    assert [(row["method"], row["search_loss"] is None) for row in rows] == [
+        *(("wild", True), ("lora", False))
+    ]
 
 
 @pytest.mark.parametrize(

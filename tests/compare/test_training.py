@@ -174,7 +174,8 @@ def test_failed_trainings_are_named_and_counted_in_no_figure() -> None:
 def test_trials_of_the_search_count_nowhere() -> None:
     runs = study()
     tried = [replace(runs[0], trial=0, seed=99, held_out_loss=0.0)]
-    assert repr(compare_training([*tried, *runs])) == repr(compare_training(runs))  # NaN among them
+    found, others = compare_training([*tried, *runs]), compare_training(runs)
+    assert repr(replace(found, notes=())) == repr(replace(others, notes=()))  # NaN among them
 
 
 def test_one_seed_has_figures_and_no_test() -> None:
@@ -229,6 +230,74 @@ def test_nothing_to_compare_is_refused() -> None:
         compare_training([])
     with pytest.raises(EvaluationError, match="no training has a score 'far'"):
         compare_training(study(2), SeedSettings(score="far"))
+
+
+def sized(runs: list[StudyRun], method: str, sizes: list[int]) -> list[StudyRun]:
+    """The same with this adapter size of a method on each seed."""
+    return [
+        replace(r, adapter_bytes=sizes[r.seed - 1], trainable_parameters=sizes[r.seed - 1])
+        if r.method == method
+        else r
+        for r in runs
+    ]
+
+
+def test_a_size_that_varies_over_seeds_is_tested_and_a_fixed_one_is_not() -> None:
+    runs = sized(sized(study(3), "full", [100] * 3), "half", [120, 60, 90])
+    found = compare_training(runs)
+    row = next(a for a in found.advice if a.quantity == "adapter size")
+    assert row.methods[0] == "half" and "full" in row.methods  # 90 is below 100 by chance
+    assert "The same on every seed" not in row.evidence
+    tested = {frozenset((t.found.a, t.found.b)) for t in found.tests if t.found.metric == row.quantity}
+    assert tested == {frozenset(("full", "half")), frozenset(("half", "slow"))}
+    fixed = compare_training(sized(runs, "half", [90] * 3))
+    row = next(a for a in fixed.advice if a.quantity == "adapter size")
+    assert "The same on every seed: no test is needed." in row.evidence
+    assert not [t for t in fixed.tests if t.found.metric == row.quantity]
+
+
+def test_the_matrix_claims_no_more_than_the_tests_of_a_score_without_spread() -> None:
+    level = {"full": 0.75, "slow": 0.5, "half": 0.25}
+    runs = [replace(r, scores={"near": level[r.method]}) for r in study()]
+    found = compare_training(runs)
+    row = next(a for a in found.advice if a.quantity == "score: near")
+    assert row.methods == ("full", "slow", "half")
+    assert "no test is needed" not in row.evidence and "on every seed" not in row.evidence
+
+
+def test_a_method_that_failed_on_a_seed_stands_behind_those_that_did_not() -> None:
+    runs = [
+        replace(r, error="diverged", held_out_loss=None)
+        if (r.method, r.seed) == ("half", 5)
+        else replace(r, held_out_loss=0.01)  # of the others, the lowest
+        if r.method == "half"
+        else r
+        for r in study()
+    ]
+    row = compare_training(runs).advice[0]
+    assert row.quantity == "held-out loss"
+    assert row.evidence.split(". ")[0].split(", ")[-1].startswith("half 0.01")
+    assert row.methods[0] == "full" and row.n == 5
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_memory_is_judged_where_it_is_the_training_s_own(device: str) -> None:
+    found = compare_training(study(), device=device)
+    own = device == "cuda"
+    assert any(a.quantity == "peak memory" for a in found.advice) == own
+    assert any(t.found.metric == "peak memory" for t in found.tests) == own
+    assert any(f.cost == "peak memory" for f in found.fronts) == own
+    assert any("memory" in note for note in found.notes) != own
+    assert found.figure("lines", "full", "peak memory") is not None
+
+
+def test_it_says_that_the_search_is_one_draw() -> None:
+    runs = study()
+    assert "search" not in " ".join(compare_training(runs).notes)
+    found = compare_training([replace(runs[0], trial=0, seed=99), *runs])
+    assert "one search" in " ".join(found.notes)
+    row = next(a for a in found.advice if a.quantity == "seconds")
+    assert "other implementations" in row.unknown
 
 
 @pytest.mark.parametrize(("seeds", "methods"), [(3, 4), (5, 4)])

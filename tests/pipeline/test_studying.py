@@ -13,17 +13,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from small_runs import Ear
 from small_studies import write_study
-from tunesmith.config.study import RateRange, load_study
+from tunesmith.config.study import RateRange, ResolvedStudy, load_study
 from tunesmith.errors import ConfigError, DataError
 from tunesmith.pipeline.cells import Cell
 from tunesmith.pipeline.engines import Local, Work, get_engine
 from tunesmith.pipeline.searching import next_rate
-from tunesmith.pipeline.studying import Studied, best_rate, run_study
+from tunesmith.pipeline.studying import Studied, best_rate, in_turn, run_study
 from tunesmith.records import StudyRun
 from tunesmith.store.store import Store
+from tunesmith.train.job import count_steps
 
 pytestmark = pytest.mark.xdist_group("pipeline")
 
@@ -91,6 +93,8 @@ def test_every_method_is_searched_alike_and_then_counted(
         )
         (kept,) = store.studies()
         assert kept.text == (folder / "small.yaml").read_text()
+        origins = [s.provenance for s in store.stored_runs("small").values()]
+        assert all((o["engine"], o["cpus"]) == ("local", torch.get_num_threads()) for o in origins)
         runs = store.runs()
         assert sorted(r.recipe for r in runs) == [
             *("small colours search", "small colours seed 1", "small colours seed 2")
@@ -204,6 +208,8 @@ WRONG = [
     ("data.validation: 0.2", "data.validation: 2", r"line 5: data.validation: must be less than 1"),
     ("{use_rslora: true}", "{use_rslora: 3}", r"line 9: .*use_rslora: must be true or false"),
     ("{use_rslora: true}", "{max_steps: 3}", r"methods.rslora: max_steps must be the same"),
+    ("{use_rslora: true}", "{label_smoothing_factor: 0.1}", r"label_smoothing_factor must be the"),
+    ("{use_rslora: true}", "{eval_steps: 2, loss_spike_factor: 9}", r"eval_steps, loss_spike_fact"),
     ("{use_rslora: true}", "{learning_rate: 3}", r"the search sets its learning rate"),
     ("low: 1.0e-3", "low: 1.0", r"line 12: search.learning_rate: high \(0.1\) must be above low"),
     ("seeds: [1, 2]", "seeds: [1, 1]", r"seeds: one stands twice"),
@@ -244,6 +250,53 @@ def test_the_shipped_study_has_what_it_promises() -> None:
     assert len(study.seeds) >= 5
     for name, method in study.methods.items():
         assert "learning_rate" not in str(method), name
+
+
+def _steps(study: ResolvedStudy, task: str) -> tuple[int, int]:
+    """Optimizer steps of a training, and those between two validations."""
+    recipe = study.recipe(task, seed=0, variants={}).recipe
+    training = [s.rows or 0 for s in recipe.data.sources.values() if s.role == "train"]
+    learned = round(sum(training) * (1 - recipe.data.validation))
+    return count_steps(learned, recipe.training), recipe.training.eval_steps or 0
+
+
+@pytest.mark.parametrize("task", ["statqa", "anecdot"])
+def test_the_shipped_study_validates_often_and_reprojects_before_the_end(task: str) -> None:
+    """At least five validations; grit_paper reprojects, and still learns for a fifth behind it."""
+    study = load_study("methods")
+    steps, apart = _steps(study, task)
+    assert len({*range(apart, steps + 1, apart), steps}) >= 5
+    variants = {"grit_paper": ("grit_paper", 1e-3)}
+    grit = study.recipe(task, seed=0, variants=variants).recipe.method_settings("grit_paper").grit
+    every = grit.reprojection_freq
+    turns = [n for n in range(every, steps + 1, every) if n > grit.reprojection_warmup]
+    assert turns
+    assert max(turns) < 0.8 * steps
+
+
+def test_the_search_s_rate_is_the_one_that_grit_takes(tmp_path: Path) -> None:
+    """GRIT's own rate, set for all methods or in a task, would stand before the search's."""
+    methods = "  lora:\n  grit:\n"
+    file = write_study(tmp_path, methods=methods)
+    text = file.read_text().replace("training: {", "training: {grit: {learning_rate: 0.5}, ")
+    file.write_text(text.replace("set: {", "set: {training.grit.learning_rate: 0.7, "))
+    recipe = load_study(file).recipe("colours", seed=0, variants={"g-0": ("grit", 2e-3)}).recipe
+    chosen = recipe.method_settings("g-0")
+    assert (chosen.learning_rate, chosen.grit.learning_rate) == (2e-3, None)
+
+
+def test_methods_take_turns_and_each_base_is_loaded_once() -> None:
+    """No method stands at one place on every seed; bases in four bits stand together."""
+    pairs = [(task, method) for task in "ab" for method in ("lora", "qlora", "dora", "grit")]
+    four_bit = {("a", "qlora"), ("b", "qlora")}
+    rounds = [in_turn(pairs, turn, four_bit.__contains__) for turn in range(6)]
+    for found in rounds:
+        assert sorted(found) == sorted(pairs)
+        flags = [pair in four_bit for pair in found]
+        assert flags in (sorted(flags), sorted(flags, reverse=True))
+    assert rounds[0][:3] == [("a", "lora"), ("a", "dora"), ("a", "grit")]
+    for pair in pairs:
+        assert len({found.index(pair) for found in rounds}) > 1, pair
 
 
 @pytest.mark.parametrize("optimum", [3e-4, 4e-3, 2e-2])

@@ -65,6 +65,17 @@ def test_adamw_steps_by_its_formula() -> None:
         assert float(weight.detach()) == pytest.approx(theta, rel=1e-5)
 
 
+def test_sgd_has_momentum() -> None:
+    """By hand for two steps: the first gradient counts for 0.9 in the second step. So that GRIT's
+    inner SGD and LoRA's differ in the gradient alone."""
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    optimizer, _ = build_optimizer([weight], settings(optim="sgd", learning_rate=0.1), CPU)
+    for grad in (3.0, -0.5):
+        weight.grad = torch.tensor([grad])
+        optimizer.step()
+    assert float(weight.detach()) == pytest.approx(1 - 0.1 * 3 - 0.1 * (0.9 * 3 - 0.5))
+
+
 def test_only_what_can_be_trained_is() -> None:
     frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
     free = torch.nn.Parameter(torch.ones(2))

@@ -23,6 +23,7 @@ from tunesmith.compare.training_measures import (
     KINDS,
     LOSS,
     MEASURES,
+    PEAK,
     VALIDATION,
     Goal,
     Kind,
@@ -40,16 +41,22 @@ CHECKS = 3  # validation losses that make a curve
 
 
 def compare_training(
-    runs: Iterable[StudyRun], settings: SeedSettings | None = None, *, name: str = ""
+    runs: Iterable[StudyRun],
+    settings: SeedSettings | None = None,
+    *,
+    name: str = "",
+    device: str = "",
 ) -> TrainingComparison:
     """Compare the methods of some trainings, task by task, over their seeds.
 
     Trials of a search (`trial` is a number) are left out; failed runs are named and left out.
+    `device`: what all trained on; memory is judged on "cuda" alone, elsewhere it is the process's.
     EvaluationError where nothing is left, one cell stands twice, or the terms were not equal.
     """
     wish = settings or SeedSettings()
     training_tests.check_settings(wish)
-    told = [run for run in runs if run.trial is None]
+    given = tuple(runs)
+    told = [run for run in given if run.trial is None]
     cells, failed = [r for r in told if not r.error], tuple(r for r in told if r.error)
     check(cells, failed)
     tasks = tuple(dict.fromkeys(r.task for r in cells))
@@ -78,6 +85,8 @@ def compare_training(
         quantities = tuple(
             replace(q, wish=wanted) if q.name == VALIDATION else q for q in quantities
         )
+    if device != "cuda":
+        quantities = tuple(replace(q, wish="") if q.name == PEAK else q for q in quantities)
     tests = training_tests.tests(figures, quantities, failed, wish)
     return TrainingComparison(
         name=name,
@@ -93,7 +102,7 @@ def compare_training(
         advice=training_tests.advice(figures, quantities, tests, failed),
         cells=tuple(cells),
         failed=failed,
-        notes=training_tests.notes(cells, failed, wish),
+        notes=training_tests.notes(given, cells, failed, wish, device),
     )
 
 

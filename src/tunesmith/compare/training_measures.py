@@ -196,7 +196,8 @@ MEASURES: tuple[tuple[Quantity, Measure], ...] = (
             PEAK,
             "bytes",
             "lower",
-            "the most memory in use; on a CPU, by the whole process",
+            "the most memory in use: on a GPU by tensors, on a CPU by the whole process (RSS at the"
+            " ends of steps), which is not judged",
             "the least memory",
         ),
         _field("peak_memory_bytes"),
@@ -214,8 +215,8 @@ MEASURES: tuple[tuple[Quantity, Measure], ...] = (
             "loss reduction per million parameters",
             NATS,
             "higher",
-            "training loss of the first step, which is the untuned model's, less the held-out loss,"
-            " over the trained parameters in millions",
+            "training loss of the first step, which is the untuned model's (of a method in 4 bits"
+            " the quantised one's), less the held-out loss, over the trained parameters in millions",
         ),
         _reduction,
     ),

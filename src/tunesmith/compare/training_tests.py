@@ -51,14 +51,18 @@ def tests(
 ) -> tuple[SeedTest, ...]:
     """All pairs of methods on every quantity that is asked about, family by family.
 
-    A pair without two seeds in common is not tested.
+    A pair without two seeds in common is not tested, nor one that is no sample.
     """
     found: list[SeedTest] = []
-    asked = [q for q in quantities if q.varies and q.wish]
+    asked = [q for q in quantities if q.wish]
     for task in dict.fromkeys(f.task for f in figures):
         for quantity in asked:
             own = [f for f in figures if (f.task, f.name) == (task, quantity.name)]
-            pairs = [(a, b) for a, b in combinations(own, 2) if len(_common(a, b)) > 1]
+            pairs = [
+                (a, b)
+                for a, b in combinations(own, 2)
+                if len(_common(a, b)) > 1 and not _fixed(quantity, a, b)
+            ]
             measured = [_measure(a, b, settings) for a, b in pairs]
             adjusted = holm([m.p for m, _, _ in measured])
             found += [
@@ -66,6 +70,11 @@ def tests(
                 for pair, m, p in zip(pairs, measured, adjusted, strict=True)
             ]
     return tuple(found)
+
+
+def _fixed(quantity: Quantity, *figures: Figure) -> bool:
+    """Whether the figures are of a quantity that no seed draws, the same on every seed."""
+    return not quantity.varies and all(f.sd == 0 for f in figures)
 
 
 def _common(*figures: Figure) -> list[int]:
@@ -158,7 +167,7 @@ def _judge(
         primary=quantity.name in (LOSS, VALIDATION),
         caveats=tuple(_caveats(measured, verdict, flips, settings, pair, failed)),
     )
-    return SeedTest(comparison, flips, effect_ci, words(comparison, quantity.unit, settings))
+    return SeedTest(comparison, flips, effect_ci, words(comparison, quantity, settings))
 
 
 def _caveats(
@@ -181,7 +190,7 @@ def _caveats(
             yield f"Seed {run.seed} is left out: {run.method} failed on it ({run.error})."
 
 
-def words(c: Comparison, unit: str, settings: SeedSettings) -> str:
+def words(c: Comparison, quantity: Quantity, settings: SeedSettings) -> str:
     """The verdict in a sentence."""
     said = {
         Verdict.BETTER: f"{c.b} is better than {c.a}",
@@ -189,26 +198,18 @@ def words(c: Comparison, unit: str, settings: SeedSettings) -> str:
         Verdict.EQUIVALENT: f"{c.b} and {c.a} are equivalent within the margin that matters",
         Verdict.NO_EVIDENCE: f"There is no evidence that {c.b} differs from {c.a}",
     }[c.verdict]
-    ends = f"{written(c.ci[0], unit, '+')} to {written(c.ci[1], unit, '+')}"
+    written = quantity.written
+    ends = f"{written(c.ci[0], '+')} to {written(c.ci[1], '+')}"
     text = (
-        f"{said}: {c.metric} {written(c.value_b, unit)} against {written(c.value_a, unit)} on"
-        f" {c.slice} over the same {c.n} seeds, a difference of {written(c.difference, unit, '+')}"
+        f"{said}: {c.metric} {written(c.value_b)} against {written(c.value_a)} on"
+        f" {c.slice} over the same {c.n} seeds, a difference of {written(c.difference, '+')}"
         f" ({100 * settings.confidence:g}% interval {ends}), p = {c.p_adjusted:.3g} corrected,"
         f" {c.p:.3g} alone."
     )
     if c.verdict is Verdict.NO_EVIDENCE and c.detectable is not None:
-        text += f" A difference below {written(c.detectable, unit)} would probably go unseen here"
+        text += f" A difference below {written(c.detectable)} would probably go unseen here"
         text += f"; about {c.needed:,} seeds would settle this one." if c.needed else "."
     return text
-
-
-def written(value: float, unit: str, sign: str = "") -> str:
-    """A figure with its unit as in a sentence; `sign` "+" for a difference."""
-    if not math.isfinite(value):
-        return "not reached" if value > 0 else "unknown"
-    if unit == "bytes":
-        return f"{value / 1e6:{sign}.4g} MB"
-    return f"{value:{sign}.4g}{' s' if unit == 's' else ''}"
 
 
 def dominance(points: Floats) -> Bools:
@@ -224,10 +225,18 @@ def dominance(points: Floats) -> Bools:
 def fronts(
     figures: Sequence[Figure], quantities: Sequence[Quantity], settings: SeedSettings
 ) -> tuple[Front, ...]:
-    """Loss and the score that is asked about, each against time, memory and parameters."""
+    """Loss and the score that is asked about, each against time, memory and parameters.
+
+    Against memory only where it is asked about, too.
+    """
     better = {q.name: q.better for q in quantities}
-    qualities = [q.name for q in quantities if q.wish and q.name.startswith((LOSS, SCORE))]
-    costs = [name for name in (SECONDS, PEAK, PARAMETERS) if name in better]
+    wished = [q.name for q in quantities if q.wish]
+    qualities = [name for name in wished if name.startswith((LOSS, SCORE))]
+    costs = [
+        name
+        for name in (SECONDS, PEAK, PARAMETERS)
+        if name in better and (name != PEAK or name in wished)
+    ]
     found = []
     for task in dict.fromkeys(f.task for f in figures):
         own = {(f.method, f.name): f for f in figures if f.task == task}
@@ -275,14 +284,17 @@ def advice(
     judged: Sequence[SeedTest],
     failed: Sequence[StudyRun],
 ) -> tuple[Advice, ...]:
-    """*When to use which*, by rule: the best figure, and every method not shown to be worse."""
+    """*When to use which*, by rule: the best figure, and every method not shown to be worse.
+
+    A method without a figure on some seed stands behind those with more: its mean is of other data.
+    """
     found = []
     for task in dict.fromkeys(f.task for f in figures):
         for q in (q for q in quantities if q.wish):
             own = [f for f in figures if (f.task, f.name) == (task, q.name)]
             if len(own) > 1:
                 up = -1.0 if q.better == "higher" else 1.0
-                own.sort(key=lambda f: up * f.value)
+                own.sort(key=lambda f: (-len(f.seeds), up * f.value))
                 about = [t for t in judged if (t.found.slice, t.found.metric) == (task, q.name)]
                 found.append(_row(q, own, [t.found for t in about], failed))
     return tuple(found)
@@ -293,22 +305,22 @@ def _row(
 ) -> Advice:
     best, *others = own
     against = {(c.a if c.b == best.method else c.b): c for c in about if best.method in (c.a, c.b)}
-    fixed = [f for f in others if not q.varies or (f.sd == 0 and best.sd == 0)]  # and no sample
+    fixed = [f for f in others if _fixed(q, f, best)]
     worse = [
         f
         for f in others
         if (f in fixed and f.value != best.value)
-        or ((c := against.get(f.method)) and c.verdict in CLAIMS)
+        or ((c := against.get(f.method)) and _worse(c) == f.method)
     ]
     kept = [best, *(f for f in others if f not in worse)]
     n = len(best.seeds)
-    said = [f"{f.method} {written(f.value, q.unit)}" for f in own]
+    said = [f"{f.method} {q.written(f.value)}" for f in own]
     evidence = ", ".join(said) + ". "
     unknown = ["other bases, other ranges of learning rates, other budgets"]
     if len(fixed) == len(others):
         evidence += "The same on every seed: no test is needed."
-    elif not against:
-        evidence += "One seed: the figures alone, nothing is tested."
+    elif not against and not fixed:
+        evidence += "The figures alone: nothing is tested."
     elif not worse:
         evidence += f"None of those tested is shown to be worse than {best.method}."
     else:
@@ -320,13 +332,16 @@ def _row(
             for f in worse
         )
         evidence += "."
-    if q.varies and against and (alone := [f.method for f in others if f.method not in against]):
+    if over := [m for m, c in against.items() if _worse(c) == best.method]:
+        evidence += f" Shown to be better on the seeds they have: {', '.join(over)}."
+    alone = [f.method for f in others if f not in fixed and f.method not in against]
+    if alone and n > 1:
         evidence += f" Not tested, for want of seeds in common: {', '.join(alone)}."
     open_ = [c.detectable for c in against.values() if c.detectable is not None]
-    if open_ and q.varies:
-        unknown.append(f"differences from the best below {written(max(open_), q.unit)}")
+    if open_:
+        unknown.append(f"differences from the best below {q.written(max(open_))}")
     if q.name in (SECONDS, PEAK):
-        unknown.append("other machines")
+        unknown.append("other machines, other implementations of the same methods")
     lost = [f"{r.method} (seed {r.seed})" for r in failed if r.task == best.task]
     if lost:
         unknown.append(f"what the failed trainings would have come to: {', '.join(lost)}")
@@ -334,8 +349,17 @@ def _row(
     return Advice(best.task, q.wish, q.name, names, evidence, n, "; ".join(unknown) + ".")
 
 
+def _worse(c: Comparison) -> str:
+    """The method that is shown to be the worse of two; "" where none is."""
+    return {Verdict.BETTER: c.a, Verdict.WORSE: c.b}.get(c.verdict, "")
+
+
 def notes(
-    cells: Sequence[StudyRun], failed: Sequence[StudyRun], settings: SeedSettings
+    runs: Sequence[StudyRun],
+    cells: Sequence[StudyRun],
+    failed: Sequence[StudyRun],
+    settings: SeedSettings,
+    device: str,
 ) -> tuple[str, ...]:
     """What a reader must know of the whole."""
     counts = {len({r.seed for r in cells if r.method == m}) for m in {r.method for r in cells}}
@@ -353,6 +377,17 @@ def notes(
             said[0] += f", so that it alone shows nothing at {settings.alpha:g}"
     if len({r.method for r in cells}) < 2:
         said.append("One method only: there is no pair to compare")
+    if any(run.trial is not None for run in runs):
+        said.append(
+            "The learning rates are those of one search with a seed of its own: what chance did in"
+            " it is common to all seeds, and stands in no interval and no test here"
+        )
+    if device != "cuda":
+        said.append(
+            "Memory is that of the whole process (RSS at the ends of steps) with all that it did"
+            " before: it is shown and not judged, and stands in no test, no front and no row of"
+            " the matrix"
+        )
     if failed:
         told = "; ".join(f"{r.task}, {r.method}, seed {r.seed}: {r.error}" for r in failed)
         said.append(f"{len(failed)} trainings failed and stand in no figure: {told}")

@@ -17,10 +17,12 @@ from tunesmith.store.home import store_of
 if TYPE_CHECKING:
     from tunesmith.store.nouns import Experiment
     from tunesmith.store.store import Store
+    from tunesmith.store.studies import StoredRun
     from tunesmith.store.training_nouns import TrainingComparison
 
 # What must be the same in all runs but for the seed; a run's own methods share the rest.
-SAME = ("task", "task_options", "model", "data", "training", "methods")
+SAME = ("task", "task_options", "model", "data", "training", "methods", "evaluation")
+JUDGING = ("replicates", "confidence", "alpha", "equivalence_margin", "slice_by", "cheap_baselines")
 PERPLEXITIES = ("perplexity", "general_perplexity")
 
 
@@ -50,18 +52,28 @@ def compare_trainings(
 
     with Store.open(store_of(home)) as store:
         studies = {study.name: study for study in store.studies()}
+        notes: list[str] = []
         if len(names) == 1 and names[0] in studies:
-            name, runs = names[0], _primary_first(store, store.study_runs(names[0]))
+            name, stored = names[0], list(store.stored_runs(names[0]).values())
+            kept = [s for s in stored if _belongs(s.run, studies[name].resolved)]
+            _check_settings(store, [s.run for s in kept])
+            runs = _primary_first(store, [s.run for s in kept])
+            made = [s.provenance for s in kept if not s.run.error and s.run.trial is None]
+            devices = {str(dict(p.get("hardware") or {}).get("device", "")) for p in made}
+            notes = [*_left_out(stored, kept), *_states(made)]
             origin = [("study", name), ("last changed", f"{studies[name].changed:%Y-%m-%d %H:%M}")]
         else:
             experiments = _experiments(store, names, tuple(studies))
             runs = [run for e in experiments for run in runs_of(store, e)]
+            devices = {str(e.provenance.hardware.get("device", "")) for e in experiments}
             ids = [e.id for e in experiments]
             name = f"{experiments[0].recipe} {digest(*sorted(ids))[:8]}"
             origin = [("runs", ", ".join(ids)), *_made_by(experiments[0])]
         if task is not None:
             runs = _of_task(runs, task)
-        found = compare_training(runs, settings, name=name)
+        device = devices.pop() if len(devices) == 1 else ""
+        found = compare_training(runs, settings, name=name, device=device)
+        found = replace(found, notes=(*found.notes, *notes))
         store.record_training_comparison(found)
     folder = out or home / "comparisons" / name.replace(" ", "-").replace("/", "-")
     return Compared(found, render_training(found, origin, folder))
@@ -81,28 +93,86 @@ def _experiments(store: Store, names: Sequence[str], studies: Sequence[str]) -> 
         found[experiment.id] = experiment
     first, *others = found.values()
     for other in others:
-        differs = [key for key in SAME if first.resolved.get(key) != other.resolved.get(key)]
-        if differs:
+        if differs := _differences(_terms(first.resolved), _terms(other.resolved)):
             raise EvaluationError(
-                f"{first.id} and {other.id} are not comparable: they differ in"
-                f" {', '.join(map(_said(first.resolved, other.resolved), differs))}",
+                f"{first.id} and {other.id} are not comparable: they differ in {differs}",
                 hint="runs of one recipe that differ in their seed alone can be compared:"
                 " tunesmith run RECIPE --set seed=43",
             )
     return list(found.values())
 
 
-def _said(a: Mapping[str, Any], b: Mapping[str, Any]) -> Any:
-    """Names a difference with the keys below it."""
+def _terms(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same, without what only judges."""
+    asked = dict(resolved.get("evaluation") or {})
+    kept = {key: value for key, value in asked.items() if key not in JUDGING}
+    return {key: resolved.get(key) for key in SAME} | {"evaluation": kept}
 
-    def said(key: str) -> str:
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """Names what differs, each with the first key below it; "" where nothing does."""
+    said = []
+    for key in {**a, **b}:
         x, y = a.get(key), b.get(key)
-        if isinstance(x, Mapping) and isinstance(y, Mapping):
-            below = [k for k in {**x, **y} if x.get(k) != y.get(k)]
-            return f"{key}.{below[0]} ({x.get(below[0])} and {y.get(below[0])})"
-        return f"{key} ({x} and {y})"
+        while isinstance(x, Mapping) and isinstance(y, Mapping) and x != y:
+            below = next(k for k in {**x, **y} if x.get(k) != y.get(k))
+            key, x, y = f"{key}.{below}", x.get(below), y.get(below)
+        if x != y:
+            said.append(f"{key} ({x} and {y})")
+    return ", ".join(said)
 
-    return said
+
+def _belongs(run: StudyRun, study: Mapping[str, Any]) -> bool:
+    """Whether a study, as its file now is, still has this training."""
+    seeds, search = study["seeds"], study["search"]
+    its = (
+        run.seed in seeds
+        if run.trial is None
+        else run.seed == search["seed"] and run.trial < search["trials"]
+    )
+    return its and run.task in study["tasks"] and run.method in study["methods"]
+
+
+def _check_settings(store: Store, runs: Sequence[StudyRun]) -> None:
+    """EvaluationError where trainings of one study, searches too, were made under other settings:
+    a study that was changed, and whose trainings were not all made anew."""
+    resolved = {name: store.run(name).resolved for name in {run.run for run in runs if run.run}}
+    firsts: dict[tuple[str, ...], tuple[StudyRun, dict[str, Any]]] = {}
+    for run in runs:
+        if not run.run:
+            continue
+        variant = run.method if run.trial is None else f"{run.method}-{run.trial}"
+        own = dict(dict(resolved[run.run]["methods"]).get(variant) or {})
+        set_ = {**dict(own.get("training") or {}), "learning_rate": run.learning_rate}
+        shared = _terms(resolved[run.run]) | {"methods": None}
+        told: list[tuple[tuple[str, ...], dict[str, Any]]] = [((run.task,), shared)]
+        if run.trial is None:
+            told.append(((run.task, run.method), {**own, "training": set_}))
+        bare = {key: value for key, value in set_.items() if key != "learning_rate"}
+        told.append(((run.task, run.method, "any rate"), {**own, "training": bare}))
+        for place, settings in told:
+            first, known = firsts.setdefault(place, (run, settings))
+            if differs := _differences(known, settings):
+                raise EvaluationError(
+                    f"{run.task}: {first.method} in {first.run} and {run.method} in {run.run} were"
+                    f" trained under other settings: {differs}",
+                    hint="the study was changed; tunesmith study FILE makes anew what still stands"
+                    " on the settings before",
+                )
+
+
+def _left_out(stored: Sequence[StoredRun], kept: Sequence[StoredRun]) -> list[str]:
+    runs = [s.run for s in stored if s not in kept and s.run.trial is None]
+    if not runs:
+        return []
+    which = ", ".join(dict.fromkeys(f"{r.task}, {r.method}, seed {r.seed}" for r in runs))
+    return [f"{len(runs)} trainings are left out, for the study no longer has them: {which}."]
+
+
+def _states(made: Sequence[Mapping[str, Any]]) -> list[str]:
+    states = len({str(origin.get("code", "")) for origin in made if origin})
+    told = f"These trainings were made by {states} states of the code."
+    return [told] if states > 1 else []
 
 
 def _made_by(experiment: Experiment) -> list[tuple[str, str]]:

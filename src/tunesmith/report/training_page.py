@@ -80,26 +80,19 @@ def training_page(found: TrainingComparison, origin: Sequence[tuple[str, str]] =
 def _headline(found: TrainingComparison, task: str, kept: Sequence[str]) -> str:
     """What the first row of the matrix says of one task."""
     where = f"{task}: " if len(found.tasks) > 1 else ""
+    lowest = "the lowest loss"
+    if any(run.task == task for run in found.failed):
+        lowest += " of those with the fewest failures"
     if len(kept) == 1:
-        return f"{where}{kept[0]} comes to the lowest loss"
+        return f"{where}{kept[0]} comes to {lowest}"
     best, *others = kept
     if len(others) == len(found.methods) - 1:
-        return f"{where}no method is shown to be worse than {best}, which has the lowest loss"
-    return f"{where}{best} has the lowest loss; {', '.join(others)} not shown to be worse"
+        return f"{where}no method is shown to be worse than {best}, which has {lowest}"
+    return f"{where}{best} has {lowest}; {', '.join(others)} not shown to be worse"
 
 
-def written(value: float, quantity: Quantity) -> str:
-    """A figure as the page shows it."""
-    if math.isinf(value):
-        return "not reached"
-    if quantity.unit == "bytes":
-        return figures.size(value)
-    if quantity.unit == "s":
-        told = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-        return f"{told}{figures.THIN}s".replace("-", figures.MINUS)
-    if value == int(value) and abs(value) >= 1:
-        return figures.integer(int(value))
-    return f"{value:.4g}".replace("-", figures.MINUS)
+def _shown(value: float, q: Quantity, sign: str = "") -> str:
+    return q.written(value, sign).replace("-", figures.MINUS)
 
 
 def _measured(found: TrainingComparison, task: str) -> Grid:
@@ -110,7 +103,7 @@ def _measured(found: TrainingComparison, task: str) -> Grid:
     for method in found.methods:
         own = [found.figure(task, method, q.name) for q in shown]
         cells = tuple(
-            EMPTY if f is None else Cell(written(f.value, q), _note(f, q))
+            EMPTY if f is None else Cell(_shown(f.value, q), _note(f, q))
             for f, q in zip(own, shown, strict=True)
         )
         rows.append((method, "", cells))
@@ -123,8 +116,8 @@ def _note(f: Figure, q: Quantity) -> str:
         return f"median; {there} of {len(f.values)} seeds reached it"
     if math.isnan(f.sd) or f.sd == 0:
         return ""
-    ends = " to ".join(written(end, q) for end in f.ci)
-    return f"{ends}; SD {written(f.sd, q)}"
+    ends = " to ".join(_shown(end, q) for end in f.ci)
+    return f"{ends}; SD {_shown(f.sd, q)}"
 
 
 def _tests(found: TrainingComparison, task: str) -> Grid:
@@ -138,7 +131,7 @@ def _tests(found: TrainingComparison, task: str) -> Grid:
         sign, word = WORDS[c.verdict]
         ends = [_signed(end, q) for end in c.ci]
         effects = " to ".join(figures.signed(end, 2) for end in test.effect_ci)
-        missed = "–" if c.detectable is None else written(c.detectable, q)
+        missed = "–" if c.detectable is None else _shown(c.detectable, q)
         cells = (
             Cell(c.metric),
             Cell(f"{sign} {word}"),
@@ -156,7 +149,7 @@ def _tests(found: TrainingComparison, task: str) -> Grid:
 
 
 def _signed(value: float, q: Quantity) -> str:
-    return f"{'+' if value > 0 else ''}{written(value, q)}" if math.isfinite(value) else "–"
+    return _shown(value, q, "+" if value else "") if math.isfinite(value) else "–"
 
 
 def _curves(found: TrainingComparison) -> list[Plot]:

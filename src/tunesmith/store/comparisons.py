@@ -6,7 +6,6 @@ runs that made them; `study_runs` names these. The tests stand in `statistical_t
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from sqlalchemy import Double, delete
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tunesmith.store.database import Database, columns
 from tunesmith.store.judgements import comparison_columns
 from tunesmith.store.schema import ComparisonRow, Key, Table
+from tunesmith.store.studies import finite
 from tunesmith.store.training_nouns import TrainingComparison
 
 
@@ -75,11 +75,11 @@ class Comparisons(Database):
                 quantity=f.name,
                 unit=units[f.name],
                 n=len(f.seeds),
-                value=_finite(f.value),
-                sd=_finite(f.sd),
-                ci_low=_finite(f.ci[0]),
-                ci_high=_finite(f.ci[1]),
-                by_seed={str(s): _finite(v) for s, v in zip(f.seeds, f.values, strict=True)},
+                value=finite(f.value),
+                sd=finite(f.sd),
+                ci_low=finite(f.ci[0]),
+                ci_high=finite(f.ci[1]),
+                by_seed={str(s): finite(v) for s, v in zip(f.seeds, f.values, strict=True)},
                 fronts=fronts.get((f.task, f.method, f.name), {}),
             )
             for f in found.figures
@@ -88,8 +88,8 @@ class Comparisons(Database):
             ComparisonRow(
                 study=found.name,
                 p_permutation=test.p_permutation,
-                effect_low=_finite(test.effect_ci[0]),
-                effect_high=_finite(test.effect_ci[1]),
+                effect_low=finite(test.effect_ci[0]),
+                effect_high=finite(test.effect_ci[1]),
                 **comparison_columns(test.found),
             )
             for test in found.tests
@@ -105,7 +105,3 @@ class Comparisons(Database):
             session.add_all([*figures, *tests, *advice])
 
         self._write(change)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -127,7 +127,7 @@ class Studies(Database):
                 StudyRunRow(
                     **found,
                     trial=COUNTS if run.trial is None else run.trial,
-                    curve=[_finite(asdict(step)) for step in run.curve],
+                    curve=[{k: finite(v) for k, v in asdict(step).items()} for step in run.curve],
                     general_before=before,
                     general_after=after,
                     key=key,
@@ -178,12 +178,9 @@ def _stored(row: StudyRunRow) -> StoredRun:
     return StoredRun(run, row.key, row.made, row.provenance)
 
 
-def _finite(step: Mapping[str, Any]) -> dict[str, Any]:
-    """A step without what JSON has no word for."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in step.items()
-    }
+def finite(value: Any) -> Any:
+    """A value, or None for a number that JSON and a column have no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step(found: Mapping[str, Any]) -> TrainingStep:

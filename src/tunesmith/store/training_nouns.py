@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +14,8 @@ class Quantity:
     """Something measured of every training.
 
     `better` is "" where neither a small nor a large one is; `wish` is what one asks for who looks
-    at it ("": nobody asks for it alone); `varies`: over seeds, so that it needs a test.
+    at it ("": nobody asks for it alone); `varies`: each seed draws it, so that it needs a test; what
+    no seed draws needs one only where it did differ over seeds.
     """
 
     name: str
@@ -22,6 +24,17 @@ class Quantity:
     definition: str
     wish: str = ""
     varies: bool = True
+
+    def written(self, value: float, sign: str = "") -> str:
+        """A value with its unit, as in a sentence; `sign` "+" for a difference."""
+        if not math.isfinite(value):
+            return "not reached" if value > 0 else "unknown"
+        unit = "s" if self.unit == "s" else ""
+        if self.unit == "bytes":
+            power = min(3, int(math.log10(max(abs(value), 1.0)) // 3))
+            value, unit = value / 1000**power, ("B", "kB", "MB", "GB")[power]
+        figure = f"{value:{sign},.0f}" if abs(value) >= 1000 else f"{value:{sign}.4g}"
+        return f"{figure} {unit}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

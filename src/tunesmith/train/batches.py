@@ -188,12 +188,17 @@ class BatchBuilder:
     def micro_batches(
         self, examples: Sequence[Encoded], *, apart: bool = False
     ) -> Iterator[Batch]:
-        """The micro-batches of one effective batch; `apart`: without common prefixes, whatever
-        `shared` says."""
+        """The micro-batches of one effective batch; `apart`: without common prefixes, and cut so
+        small that they hold no more tokens than with them."""
         shared = self.shared and not apart
         if self.packed:
             for indices in best_fit([len(e.ids) for e in examples], self.rows * self.longest):
-                for part in balance([len(examples[i].ids) for i in indices], self.parts):
+                lengths = [len(examples[i].ids) for i in indices]
+                more = 1
+                if self.shared and apart:
+                    together = pack([examples[i] for i in indices], shared=True, hidden=None)
+                    more = -(-sum(lengths) // together.input_ids.shape[1])
+                for part in balance(lengths, self.parts * more):
                     some = [examples[indices[i]] for i in part]
                     yield pack(some, shared=shared, hidden=self.hidden)
             return

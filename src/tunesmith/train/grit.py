@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 
 from tunesmith.config import TrainingSettings
 from tunesmith.config.grit import GritConfig
@@ -41,8 +41,6 @@ from tunesmith.train.fused import Listener
 from tunesmith.train.lora import Lora
 from tunesmith.train.parallel import team
 from tunesmith.train.rank_statistics import Family, RankStatistics
-
-MOMENTUM = 0.9  # of the inner SGD
 
 
 class Grit:
@@ -391,13 +389,11 @@ class GritMethod(Lora):
     ) -> tuple[Optimizer, str]:
         """The recipe's, or SGD with momentum, at GRIT's own rate where it has one."""
         grit = settings.grit
-        rate = grit.learning_rate or settings.learning_rate
-        settings = settings.model_copy(update={"learning_rate": rate})
-        if grit.inner == "sgd":
-            trained = [p for p in model.parameters() if p.requires_grad]
-            decay = settings.weight_decay
-            self._built = SGD(trained, lr=rate, momentum=MOMENTUM, weight_decay=decay)
-            return self._built, ""
+        asked = {
+            "learning_rate": grit.learning_rate or settings.learning_rate,
+            "optim": "sgd" if grit.inner == "sgd" else settings.optim,
+        }
+        settings = settings.model_copy(update=asked)
         self._built, note = super().optimizer(model, settings, device, total)
         return self._built, note
 

@@ -44,7 +44,7 @@ from tunesmith.train.job import (
     total_steps,
     validates_at,
 )
-from tunesmith.train.memory import is_out_of_memory, memory_used
+from tunesmith.train.memory import forget_peak, is_out_of_memory, memory_used
 from tunesmith.train.method import Method
 from tunesmith.train.optimizer import build_scheduler
 from tunesmith.train.progress import Progress
@@ -69,6 +69,7 @@ def train(loaded: Loaded, method: Method, job: TrainingJob) -> Adapter:
     best.check_best(job)
     total = total_steps(job)
     set_seed(job.seed)
+    forget_peak(loaded.device)
     model = method.attach(loaded.model, job.settings)
     try:
         optimizer, note = method.optimizer(model, job.settings, loaded.device, total)
@@ -83,8 +84,7 @@ def train(loaded: Loaded, method: Method, job: TrainingJob) -> Adapter:
                 run.resume()
                 run.steps()
                 chosen = run.load_best()
-                for line in method.finish(lambda: compute.validation_loss(total)):
-                    job.say(f"{job.name}: {line}")
+                run.reshape(chosen)
         return run.finish(chosen)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -105,6 +105,11 @@ class _Run:
         self.method, self.optimizer, self.scheduler = compute.method, optimizer, scheduler
         self.settings, self.total = self.job.settings, total
         self.progress = Progress(compute.cut)
+        self.trained = self.size()  # now: a method may change shapes on the way, or at the end
+
+    def size(self) -> int:
+        """Numbers that training may change."""
+        return sum(p.numel() for p in self.compute.trainable)
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint, if there is one."""
@@ -213,6 +218,7 @@ class _Run:
             loss, scores = self.compute.validation(number)
             step = replace(step, validation_loss=loss, validation_scores=scores)
             progress.pending = None
+        progress.reported = asdict(step)
         self.job.on_step(step)
         improved = self.improved(step)
         self.stop.check()
@@ -289,6 +295,24 @@ class _Run:
         )
         return chosen
 
+    def reshape(self, chosen: Progress) -> None:
+        """Let the method give the adapter its last form. Where that changed it, the report of its
+        step is made again with a validation of the adapter as it will be written."""
+        before, number = self.size(), chosen.step
+        for line in self.method.finish(lambda: self.compute.validation_loss(number)):
+            self.job.say(f"{self.job.name}: {line}")
+        if self.size() == before or chosen.reported is None:
+            return
+        try:
+            loss, scores = self.compute.validation(number)
+        except StoppedError:
+            raise Interrupted(
+                f"{self.job.name}: stopped before its adapter was written",
+                hint="run the same command again; it goes on from its last checkpoint",
+            ) from None
+        step = TrainingStep(**chosen.reported)
+        self.job.on_step(replace(step, validation_loss=loss, validation_scores=scores))
+
     def finish(self, chosen: Progress) -> Adapter:
         """Write the adapter and say what it cost; `steps` and `final_loss` are the adapter's own,
         those of `chosen`."""
@@ -304,7 +328,7 @@ class _Run:
             method=self.method.name,
             directory=directory,
             base=loaded.name,
-            trainable_parameters=sum(p.numel() for p in self.compute.trainable),
+            trainable_parameters=self.trained,
             bytes=(directory / "adapter_model.safetensors").stat().st_size,
             seconds=self.progress.seconds,
             peak_memory_bytes=self.progress.peak_memory,

@@ -53,8 +53,14 @@ def clear() -> None:
     clear_device_cache()
 
 
+def forget_peak(device: torch.device) -> None:
+    """From here on the peak on the GPU is that of what comes, not of an earlier training."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def memory_used(device: torch.device) -> int:
-    """Bytes: the peak on the GPU, or what this process holds on the host."""
+    """Bytes: the peak on the GPU since `forget_peak`, or what this process holds on the host."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return int(psutil.Process(os.getpid()).memory_info().rss)

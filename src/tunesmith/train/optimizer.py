@@ -14,6 +14,8 @@ from transformers import get_scheduler
 from tunesmith.config import TrainingSettings
 from tunesmith.errors import ConfigError
 
+MOMENTUM = 0.9  # of `sgd`, for whatever method
+
 
 def warmup_steps(settings: TrainingSettings, total: int) -> int:
     """Warm-up in steps; below 1 it is a share of all steps, rounded up, as transformers does."""
@@ -42,7 +44,7 @@ def optimizer_of(
     if name in {"adamw_torch", "adamw_torch_fused"}:
         return torch.optim.AdamW, adam | {"fused": True}, ""
     if name == "sgd":
-        return torch.optim.SGD, common, ""
+        return torch.optim.SGD, common | {"momentum": MOMENTUM}, ""
     if name in {"adamw_8bit", "paged_adamw_8bit", "paged_adamw_32bit"}:
         if device.type != "cuda":
             note = f"{name} needs an NVIDIA GPU; adamw_torch stands in for it here"

@@ -19,7 +19,8 @@ from tunesmith.train.memory import Cut
 class Progress:
     """What a run has done so far; `seconds` of training alone, `peak_memory` in bytes.
 
-    `pending` is a step that was computed and not yet validated when the run was stopped.
+    `pending` is a step that was computed and not yet validated when the run was stopped,
+    `reported` the last that was told.
     """
 
     cut: Cut
@@ -31,6 +32,7 @@ class Progress:
     losses: Losses = field(default_factory=Losses)
     best: Best | None = None
     pending: dict[str, Any] | None = None
+    reported: dict[str, Any] | None = None
 
     def plain(self) -> dict[str, Any]:
         """As a checkpoint takes it."""
