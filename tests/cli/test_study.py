@@ -44,7 +44,7 @@ def test_a_table_with_the_means_and_what_failed(home: Path) -> None:
     assert done.exit_code == 1
     assert "±" in done.stdout
     assert "search" in done.stdout
-    assert "0 (2 failed)" in done.stdout
+    assert "0 of 2" in done.stdout
     assert "8 trainings, 2 of them now" in done.stdout
     assert "failed: wild" in done.stderr
     told = json.loads(invoke(str(home / "small.yaml"), "--home", str(home), "--json").stdout)

@@ -9,13 +9,18 @@ from typing import Any
 
 import pytest
 
+from small_studies import write_study
 from study_runs import study, training
 from tunesmith.compare.training_measures import SeedSettings
+from tunesmith.config.study import load_study
 from tunesmith.errors import EvaluationError
 from tunesmith.pipeline.comparing import Compared, compare_trainings
+from tunesmith.pipeline.studying import run_study
 from tunesmith.records import Adapter, StudyRun
 from tunesmith.store.nouns import Provenance
 from tunesmith.store.store import Store
+
+pytestmark = pytest.mark.xdist_group("pipeline")
 
 FILE = {
     "tasks": {"lines": {}},
@@ -40,10 +45,7 @@ def keep(
         for task, seed in dict.fromkeys((r.task, r.seed) for r in runs):
             own = [r for r in runs if (r.task, r.seed) == (task, seed)]
             methods = {
-                r.method if r.trial is None else f"{r.method}-{r.trial}": {
-                    "method": "lora",
-                    "training": {"learning_rate": r.learning_rate},
-                }
+                r.method: {"method": "lora", "training": {"learning_rate": r.learning_rate}}
                 for r in own
             }
             run = store.start_run(
@@ -97,7 +99,7 @@ def test_a_search_under_newer_settings_is_refused_and_an_older_one_is_no_matter(
     keep(tmp_path, [replace(trial, seed=0, trial=1)])
     compare(tmp_path)
     keep(tmp_path, [replace(trial, seed=0)], knobs={"training": {"lora_r": 16}})
-    with pytest.raises(EvaluationError, match=r"training\.lora_r \(8 and 16\)"):
+    with pytest.raises(EvaluationError, match=r"training\.lora_r \(16 and 8\)"):
         compare(tmp_path)
 
 
@@ -108,7 +110,9 @@ def test_several_states_of_the_code_are_said(tmp_path: Path) -> None:
     assert "2 states of the code" in " ".join(compare(tmp_path).found.notes)
 
 
-@pytest.mark.parametrize(("devices", "judged"), [(("cuda", "cuda"), True), (("cuda", "cpu"), False)])
+@pytest.mark.parametrize(
+    ("devices", "judged"), [(("cuda", "cuda"), True), (("cuda", "cpu"), False)]
+)
 def test_memory_is_judged_where_all_trained_on_a_gpu(
     tmp_path: Path, devices: tuple[str, str], judged: bool
 ) -> None:
@@ -139,3 +143,16 @@ def test_runs_that_ask_for_answers_otherwise_are_refused(
             compare(tmp_path, *ids)
     else:
         compare(tmp_path, *ids)
+
+
+def test_a_study_as_it_was_made_is_compared_and_refused_where_half_of_it_is_older(
+    tmp_path: Path,
+) -> None:
+    file = write_study(tmp_path)
+    run_study(load_study(file), home=tmp_path)
+    found = compare(tmp_path).found
+    assert (found.methods, len(found.cells)) == (("lora", "rslora"), 4)
+    file.write_text(file.read_text().replace("training: {", "training: {weight_decay: 0.02, ", 1))
+    run_study(load_study(file), home=tmp_path, only=("lora",))
+    with pytest.raises(EvaluationError, match=r"training\.weight_decay \(0\.02 and 0\.0\)"):
+        compare(tmp_path)

@@ -289,7 +289,7 @@ def test_methods_take_turns_and_each_base_is_loaded_once() -> None:
     """No method stands at one place on every seed; bases in four bits stand together."""
     pairs = [(task, method) for task in "ab" for method in ("lora", "qlora", "dora", "grit")]
     four_bit = {("a", "qlora"), ("b", "qlora")}
-    rounds = [in_turn(pairs, turn, four_bit.__contains__) for turn in range(6)]
+    rounds = [in_turn(pairs, four_bit, turn, 6) for turn in range(6)]
     for found in rounds:
         assert sorted(found) == sorted(pairs)
         flags = [pair in four_bit for pair in found]
@@ -297,6 +297,8 @@ def test_methods_take_turns_and_each_base_is_loaded_once() -> None:
     assert rounds[0][:3] == [("a", "lora"), ("a", "dora"), ("a", "grit")]
     for pair in pairs:
         assert len({found.index(pair) for found in rounds}) > 1, pair
+    two = [("a", "lora"), ("a", "grit")]
+    assert [in_turn(two, (), turn, 2) for turn in range(2)] == [two, two[::-1]]
 
 
 @pytest.mark.parametrize("optimum", [3e-4, 4e-3, 2e-2])

@@ -67,7 +67,7 @@ def test_a_browser_draws_it_in_peace(
     view.on("pageerror", lambda error: said.append(str(error)))
     view.on("request", lambda request: said.append(request.url))
     view.goto(page.as_uri())
-    view.wait_for_selector("#front-5 .main-svg")
+    view.wait_for_selector("#front-3 .main-svg")
     assert said == [page.as_uri()]
     assert view.evaluate("document.documentElement.scrollWidth") == width
     assert view.locator("#curve-tokens-0 .scatterlayer .trace").count() == 9  # three a method

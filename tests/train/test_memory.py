@@ -24,7 +24,7 @@ from tunesmith.records import Adapter, TrainingStep
 from tunesmith.train.computing import Computation
 from tunesmith.train.job import TrainingJob
 from tunesmith.train.loop import train
-from tunesmith.train.memory import Cut, is_out_of_memory
+from tunesmith.train.memory import Cut, forget_peak, is_out_of_memory, memory_used
 from tunesmith.train.method import get_method
 from tunesmith.train.signals import StopSignals
 
@@ -284,6 +284,16 @@ job = TrainingJob(
 train(loaded, get_method("lora"), job)
 print(json.dumps(losses))
 """
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="the peak is counted on a GPU")
+def test_the_peak_is_that_of_one_training() -> None:
+    """A gigabyte that an earlier one took, and gave back, is not in it."""
+    device = torch.device("cuda")
+    torch.empty(2**30, dtype=torch.uint8, device=device)
+    assert memory_used(device) >= 2**30
+    forget_peak(device)
+    assert memory_used(device) < 2**30
 
 
 @pytest.mark.slow

@@ -259,7 +259,7 @@ def test_the_average_is_what_was_seen_with_decaying_weights(
 def test_a_sample_of_tokens_is_a_sample(
     base_folder: Path, encoded: list[Encoded], settings: TrainingSettings
 ) -> None:
-    """S_a from every fourth token: off by less than 60 %, not by 0; a quarter of the tokens."""
+    """S_a from every fourth token: off by less than 80 %, not by 0; a quarter of the tokens."""
     seen = {}
     for stride in (1, 4):
         compute = with_grit(
@@ -274,7 +274,7 @@ def test_a_sample_of_tokens_is_a_sample(
         seen[stride] = (moments / counts[:, :1, None], counts)
     assert float(seen[4][1].sum() / seen[1][1].sum()) == pytest.approx(0.25, abs=0.02)
     distance = off(seen[4][0][:, :4, :4].repeat(1, 2, 2), seen[1][0][:, :4, :4].repeat(1, 2, 2))
-    assert 0.001 < distance < 0.6
+    assert 0.001 < distance < 0.8
 
 
 def state_of(grit: Grit) -> dict[str, Tensor]:

@@ -56,7 +56,11 @@ def study(
     ] = None,
     again: Annotated[
         Literal["failed", "all"] | None,
-        typer.Option("--again", help="Train the failed ones, or all that are asked for, again."),
+        typer.Option(
+            "--again",
+            help="Do the failed ones, or all that are asked for, again; what this very code has "
+            "made of the same data and settings is found again, and not trained anew.",
+        ),
     ] = None,
     home: Home = None,
     as_json: Json = False,
@@ -115,15 +119,19 @@ def study(
 def _show(done: Studied) -> None:
     for task in dict.fromkeys(run.task for run in done.runs):
         rows = _rows(done, task)
-        table = Table(title=f"{task}: mean ± SD over seeds", title_justify="left", box=None)
-        table.add_column("method", style="bold")
-        for name in ("rate", "seeds", "held-out loss", done.primary[task], "general", "s"):
+        title = f"{task}: mean ± SD over seeds"
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+        longest = max(len(row["method"]) for row in rows)
+        table.add_column("method", style="bold", min_width=longest)
+        primary = done.primary[task]
+        for name in ("rate", "search", "seeds", "held-out", primary, "general", "s"):
             table.add_column(name, justify="right")
         for row in rows:
             table.add_row(
                 row["method"],
                 _figure(row["learning_rate"], ".2g"),
-                f"{row['seeds']}" + (f" ({row['failed']} failed)" if row["failed"] else ""),
+                _figure(row["search_loss"], ".4f"),
+                f"{row['seeds']} of {row['seeds'] + row['failed']}",
                 _spread(row["held_out_loss"], ".4f"),
                 _spread(row["score"], ".1%"),
                 _spread(row["general_perplexity"], ".2f"),
@@ -131,8 +139,9 @@ def _show(done: Studied) -> None:
             )
         out.print(table)
     out.print(
-        "[dim]held-out loss in nats per answer token of the test part; general: perplexity of "
-        "general text afterwards; s: of training[/]",
+        "[dim]search, held-out: loss in nats per answer token, of the best trial on the validation "
+        "part (choices go by it) and on the test part; general: perplexity of general text "
+        "afterwards; s: of training[/]",
         soft_wrap=True,
     )
     for note in done.notes:
@@ -166,16 +175,19 @@ def _told(done: Studied) -> dict[str, Any]:
 
 
 def _rows(done: Studied, task: str) -> list[dict[str, Any]]:
-    """One row for each method, the lowest held-out loss first."""
+    """One row for each method, in the file's order: the test part is not for choosing by."""
     rows = []
     for method in dict.fromkeys(run.method for run in done.runs if run.task == task):
         every = [run for run in done.runs if (run.task, run.method) == (task, method)]
         ended = [run for run in every if not run.error]
+        trials = [run for run in done.trials if (run.task, run.method) == (task, method)]
+        tried = [run.validation_loss for run in trials if run.validation_loss is not None]
         general = [r.general_perplexity[1] for r in ended if r.general_perplexity is not None]
         rows.append(
             {
                 "method": method,
                 "learning_rate": every[0].learning_rate,
+                "search_loss": min(tried, default=math.nan),
                 "seeds": len(ended),
                 "failed": len(every) - len(ended),
                 "held_out_loss": _over_seeds([_loss(run) for run in ended]),
@@ -186,15 +198,11 @@ def _rows(done: Studied, task: str) -> list[dict[str, Any]]:
                 "trainable_parameters": ended[0].trainable_parameters if ended else None,
             }
         )
-    return sorted(rows, key=lambda row: _last(row["held_out_loss"]["mean"]))
+    return rows
 
 
 def _loss(run: StudyRun) -> float:
     return math.nan if run.held_out_loss is None else run.held_out_loss
-
-
-def _last(value: float) -> float:
-    return math.inf if math.isnan(value) else value
 
 
 def _over_seeds(values: Sequence[float]) -> dict[str, float]:

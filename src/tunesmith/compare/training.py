@@ -29,6 +29,7 @@ from tunesmith.compare.training_measures import (
     Kind,
     SeedSettings,
     Trace,
+    check_settings,
     score_measures,
     trace,
 )
@@ -54,7 +55,7 @@ def compare_training(
     EvaluationError where nothing is left, one cell stands twice, or the terms were not equal.
     """
     wish = settings or SeedSettings()
-    training_tests.check_settings(wish)
+    check_settings(wish)
     given = tuple(runs)
     told = [run for run in given if run.trial is None]
     cells, failed = [r for r in told if not r.error], tuple(r for r in told if r.error)

@@ -45,6 +45,17 @@ class SeedSettings:
     power: float = 0.8
 
 
+def check_settings(settings: SeedSettings) -> None:
+    """EvaluationError for a value out of range."""
+    for name, value, low in (
+        ("spike", settings.spike, 1.0),
+        ("replicates", settings.replicates, 199),
+        ("target loss", math.inf if settings.target is None else settings.target, 0.0),
+    ):
+        if not value > low:
+            raise EvaluationError(f"{name} is {value}: it must be above {low:g}")
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """One training as arrays over its steps; `loss` is smoothed (see `smoothed`)."""
@@ -215,8 +226,8 @@ MEASURES: tuple[tuple[Quantity, Measure], ...] = (
             "loss reduction per million parameters",
             NATS,
             "higher",
-            "training loss of the first step, which is the untuned model's (of a method in 4 bits"
-            " the quantised one's), less the held-out loss, over the trained parameters in millions",
+            "training loss of the first step, which is the untuned model's (in 4 bits that of the"
+            " quantised one), less the held-out loss, over the trained parameters in millions",
         ),
         _reduction,
     ),

@@ -29,7 +29,6 @@ from tunesmith.compare.training_measures import (
     SeedSettings,
 )
 from tunesmith.compare.verdict import decide
-from tunesmith.errors import EvaluationError
 from tunesmith.records import Comparison, Interval, StudyRun, Verdict
 from tunesmith.stats.arrays import Bools, Floats, all_equal, differences
 from tunesmith.stats.equivalence import equivalence_confidence
@@ -392,14 +391,3 @@ def notes(
         told = "; ".join(f"{r.task}, {r.method}, seed {r.seed}: {r.error}" for r in failed)
         said.append(f"{len(failed)} trainings failed and stand in no figure: {told}")
     return tuple(f"{line}." for line in said)
-
-
-def check_settings(settings: SeedSettings) -> None:
-    """EvaluationError for a value out of range."""
-    for name, value, low in (
-        ("spike", settings.spike, 1.0),
-        ("replicates", settings.replicates, 199),
-        ("target loss", math.inf if settings.target is None else settings.target, 0.0),
-    ):
-        if not value > low:
-            raise EvaluationError(f"{name} is {value}: it must be above {low:g}")

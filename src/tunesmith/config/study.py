@@ -20,10 +20,12 @@ from tunesmith.config.read import Resolved, find_file, load_recipe, shipped_stud
 from tunesmith.config.text import read_yaml
 from tunesmith.errors import ConfigError
 
-# What has to be the same for every method of a study: examples, order, tokens and their number.
+# What has to be the same for every method of a study: examples, order, tokens and their number,
+# the loss, and when it is looked at or a training given up.
 BUDGET = frozenset(
     "max_steps num_train_epochs per_device_train_batch_size gradient_accumulation_steps max_length "
-    "mode eval_strategy load_best_model_at_end early_stopping_patience".split()
+    "mode label_smoothing_factor eval_strategy eval_steps load_best_model_at_end "
+    "metric_for_best_model greater_is_better early_stopping_patience loss_spike_factor".split()
 )
 
 
@@ -178,6 +180,9 @@ class ResolvedStudy:
                 yield f"methods.{name}.training.{key}", value, where
             if not math.isnan(rate):
                 yield f"methods.{name}.training.learning_rate", rate, Origin("set", note="search")
+                if said["method"] == "grit":  # a rate of its own would stand before the search's
+                    key = f"methods.{name}.training.grit.learning_rate"
+                    yield key, None, Origin("set", note="search")
 
 
 def _fixed(seed: int) -> Iterator[tuple[str, Any, Origin]]:

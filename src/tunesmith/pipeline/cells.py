@@ -145,7 +145,7 @@ def _done(context: Context, data: Prepared, cell: Cell, began: StudyRun) -> Stud
     context.store.record_plan(context.run.id, cell.variant, plan)
     bases = Bases(context)
     adapter = train_variant(context, data, bases, cell.variant, plan)
-    trained = _trained(context, cell, adapter, began)
+    trained = _trained(adapter, began)
     if cell.trial is not None:
         bases.release()
         return trained
@@ -155,18 +155,17 @@ def _done(context: Context, data: Prepared, cell: Cell, began: StudyRun) -> Stud
     return replace(_tested(context, data, cell, trained, answers), drift=moved)
 
 
-def _trained(context: Context, cell: Cell, adapter: Adapter, began: StudyRun) -> StudyRun:
+def _trained(adapter: Adapter, began: StudyRun) -> StudyRun:
     steps = tuple(read_steps(adapter.directory.parent / "steps.jsonl"))
-    losses = [s.validation_loss for s in steps if s.validation_loss is not None]
-    if not losses or not math.isfinite(losses[-1]):
+    loss = next((s.validation_loss for s in steps if s.step == adapter.steps), None)
+    if loss is None or not math.isfinite(loss):
         raise TrainingError(
             "there is no validation loss to judge by", hint="give the task a validation part"
         )
-    best = context.recipe.method_settings(cell.variant).load_best_model_at_end
     return replace(
         began,
         curve=steps,
-        validation_loss=min(losses) if best else losses[-1],
+        validation_loss=loss,
         trainable_parameters=adapter.trainable_parameters,
         adapter_bytes=adapter.bytes,
         seconds=adapter.seconds,

@@ -17,7 +17,6 @@ from tunesmith.store.home import store_of
 if TYPE_CHECKING:
     from tunesmith.store.nouns import Experiment
     from tunesmith.store.store import Store
-    from tunesmith.store.studies import StoredRun
     from tunesmith.store.training_nouns import TrainingComparison
 
 # What must be the same in all runs but for the seed; a run's own methods share the rest.
@@ -56,16 +55,17 @@ def compare_trainings(
         if len(names) == 1 and names[0] in studies:
             name, stored = names[0], list(store.stored_runs(names[0]).values())
             kept = [s for s in stored if _belongs(s.run, studies[name].resolved)]
-            _check_settings(store, [s.run for s in kept])
             runs = _primary_first(store, [s.run for s in kept])
+            _check_settings(store, runs)
             made = [s.provenance for s in kept if not s.run.error and s.run.trial is None]
-            devices = {str(dict(p.get("hardware") or {}).get("device", "")) for p in made}
-            notes = [*_left_out(stored, kept), *_states(made)]
+            devices = {_device(dict(origin.get("hardware") or {})) for origin in made}
+            gone = [s.run for s in stored if s not in kept]
+            notes = [*_left_out(gone), *_states(made)]
             origin = [("study", name), ("last changed", f"{studies[name].changed:%Y-%m-%d %H:%M}")]
         else:
             experiments = _experiments(store, names, tuple(studies))
             runs = [run for e in experiments for run in runs_of(store, e)]
-            devices = {str(e.provenance.hardware.get("device", "")) for e in experiments}
+            devices = {_device(e.provenance.hardware) for e in experiments}
             ids = [e.id for e in experiments]
             name = f"{experiments[0].recipe} {digest(*sorted(ids))[:8]}"
             origin = [("runs", ", ".join(ids)), *_made_by(experiments[0])]
@@ -113,23 +113,22 @@ def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     """Names what differs, each with the first key below it; "" where nothing does."""
     said = []
     for key in {**a, **b}:
-        x, y = a.get(key), b.get(key)
+        name, x, y = key, a.get(key), b.get(key)
         while isinstance(x, Mapping) and isinstance(y, Mapping) and x != y:
             below = next(k for k in {**x, **y} if x.get(k) != y.get(k))
-            key, x, y = f"{key}.{below}", x.get(below), y.get(below)
+            name, x, y = f"{name}.{below}", x.get(below), y.get(below)
         if x != y:
-            said.append(f"{key} ({x} and {y})")
+            said.append(f"{name} ({x} and {y})")
     return ", ".join(said)
 
 
 def _belongs(run: StudyRun, study: Mapping[str, Any]) -> bool:
     """Whether a study, as its file now is, still has this training."""
     seeds, search = study["seeds"], study["search"]
-    its = (
-        run.seed in seeds
-        if run.trial is None
-        else run.seed == search["seed"] and run.trial < search["trials"]
-    )
+    if run.trial is None:
+        its = run.seed in seeds
+    else:
+        its = run.seed == search["seed"] and run.trial < search["trials"]
     return its and run.task in study["tasks"] and run.method in study["methods"]
 
 
@@ -141,16 +140,15 @@ def _check_settings(store: Store, runs: Sequence[StudyRun]) -> None:
     for run in runs:
         if not run.run:
             continue
-        variant = run.method if run.trial is None else f"{run.method}-{run.trial}"
-        own = dict(dict(resolved[run.run]["methods"]).get(variant) or {})
-        set_ = {**dict(own.get("training") or {}), "learning_rate": run.learning_rate}
-        shared = _terms(resolved[run.run]) | {"methods": None}
-        told: list[tuple[tuple[str, ...], dict[str, Any]]] = [((run.task,), shared)]
+        own = dict(resolved[run.run]["methods"].get(run.method) or {})
+        own["training"] = dict(own.get("training") or {}) | {"learning_rate": None}
+        told = {
+            (run.task,): _terms(resolved[run.run]) | {"methods": None},
+            (run.task, run.method): own,
+        }
         if run.trial is None:
-            told.append(((run.task, run.method), {**own, "training": set_}))
-        bare = {key: value for key, value in set_.items() if key != "learning_rate"}
-        told.append(((run.task, run.method, "any rate"), {**own, "training": bare}))
-        for place, settings in told:
+            told[run.task, run.method, "counts"] = {"learning_rate": run.learning_rate}
+        for place, settings in told.items():
             first, known = firsts.setdefault(place, (run, settings))
             if differs := _differences(known, settings):
                 raise EvaluationError(
@@ -161,12 +159,14 @@ def _check_settings(store: Store, runs: Sequence[StudyRun]) -> None:
                 )
 
 
-def _left_out(stored: Sequence[StoredRun], kept: Sequence[StoredRun]) -> list[str]:
-    runs = [s.run for s in stored if s not in kept and s.run.trial is None]
-    if not runs:
-        return []
-    which = ", ".join(dict.fromkeys(f"{r.task}, {r.method}, seed {r.seed}" for r in runs))
-    return [f"{len(runs)} trainings are left out, for the study no longer has them: {which}."]
+def _device(hardware: Mapping[str, Any]) -> str:
+    return str(hardware.get("device", ""))
+
+
+def _left_out(gone: Sequence[StudyRun]) -> list[str]:
+    which = [f"{r.task}, {r.method}, seed {r.seed}" for r in gone if r.trial is None]
+    told = "trainings are left out, for the study no longer has them"
+    return [f"{len(which)} {told}: {'; '.join(which)}."] if which else []
 
 
 def _states(made: Sequence[Mapping[str, Any]]) -> list[str]:

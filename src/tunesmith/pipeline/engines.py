@@ -22,6 +22,11 @@ class Engine(Protocol):
 
     name: str
 
+    @property
+    def cpus(self) -> float:
+        """Processors that each training has."""
+        ...
+
     def run(self, work: Work, cells: Sequence[Cell]) -> Iterator[StudyRun]:
         """The result of every cell."""
         ...
@@ -35,6 +40,13 @@ class Local:
     """One after another in this process, on one base in memory."""
 
     name = "local"
+
+    @property
+    def cpus(self) -> float:
+        """The threads that torch takes."""
+        import torch
+
+        return torch.get_num_threads()
 
     def run(self, work: Work, cells: Sequence[Cell]) -> Iterator[StudyRun]:
         """In their order."""

@@ -168,6 +168,11 @@ class OnRay:
             self.close()
             raise
 
+    @property
+    def cpus(self) -> float:
+        """Of each cell, which are also its threads."""
+        return self.needs.cpus
+
     def run(self, work: Callable[[Cell], StudyRun], cells: Sequence[Cell]) -> Iterator[StudyRun]:
         """As they end; what a cell raises goes through, but for the loss of its worker."""
         needs = {"num_cpus": self.needs.cpus, "num_gpus": self.needs.gpus}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -191,8 +191,8 @@ class _Conduct:
         seeds = self.resolved.study.seeds
         self.listener.stage("seeds")
         found = [r for pair, rate in rates.items() if math.isnan(rate) for r in self._lost(*pair)]
-        able = [pair for pair in self._pairs() if not math.isnan(rates[pair])]
-        for seed in seeds:
+        for turn, seed in enumerate(seeds):
+            able = [pair for pair in self._pairs(turn) if not math.isnan(rates[pair])]
             cells = [self._cell(t, m, seed, None, rates[t, m]) for t, m in able]
             found += self._each(cells, len(found), len(rates) * len(seeds))
         place = {name: i for i, name in enumerate((*self.tasks, *self.methods))}
@@ -226,11 +226,16 @@ class _Conduct:
             self.store.record_study_run(run)
             yield run
 
-    def _pairs(self) -> list[Pair]:
-        """Every task with every method; those on a base in 4 bits last: bases change once."""
-        seed = self.resolved.study.search.seed
+    def _pairs(self, turn: int = 0) -> list[Pair]:
+        """Every task with every method, in the order of round `turn`."""
+        study = self.resolved.study
         pairs = [(task, method) for task in self.tasks for method in self.methods]
-        return sorted(pairs, key=lambda p: self.recipes[p[0], seed].recipe.four_bit(p[1]))
+        quantised = {
+            (task, method)
+            for task, method in pairs
+            if self.recipes[task, study.search.seed].recipe.four_bit(method)
+        }
+        return in_turn(pairs, quantised, turn, len(study.seeds))
 
     def _cell(self, task: str, method: str, seed: int, trial: int | None, rate: float) -> Cell:
         from tunesmith.store.artefacts import fingerprint
@@ -264,7 +269,7 @@ class _Conduct:
         self.listener.progress(what, done, total)
         if not left:
             return
-        origin, by_place = _provenance(), {cell.place: cell for cell in left}
+        origin, by_place = _provenance(self.engine), {cell.place: cell for cell in left}
         with self._runs(left) as runs:
             given = [replace(cell, run=runs[cell.task]) for cell in left]
             for result in self.engine.run(partial(run_cell, self.resolved, self.home), given):
@@ -339,6 +344,23 @@ class _Conduct:
         judge(context, data, {name: found for name, found in answers.items() if found})
 
 
+def in_turn(
+    pairs: Sequence[Pair], quantised: Collection[Pair], turn: int, rounds: int
+) -> list[Pair]:
+    """The order of round `turn`, 0 to `rounds` - 1. What a place in the row does to seconds and
+    memory must not fall on one method every time: every second round goes backwards, and every
+    pair of rounds begins further on. Those on a base in 4 bits stand together, first or last, so
+    that bases change once a round."""
+    found: list[Pair] = []
+    for group in (
+        [pair for pair in pairs if pair not in quantised],
+        [pair for pair in pairs if pair in quantised],
+    ):
+        start = turn // 2 * len(group) // -(-rounds // 2)
+        found += group[start:] + group[:start]
+    return found[::-1] if turn % 2 else found
+
+
 def _goes_on(before: Mapping[str, Any], now: Mapping[str, Any], *, search: bool) -> bool:
     """Whether a run of these values may be taken up with those: other methods may join it, but none
     with other settings than it had; a search has one variant for each trial."""
@@ -360,7 +382,7 @@ def _note(run: StudyRun) -> str:
     return f"at {run.learning_rate:.2g}: loss {loss if loss is not None else math.nan:.3f}"
 
 
-def _provenance() -> dict[str, Any]:
+def _provenance(engine: Engine) -> dict[str, Any]:
     from dataclasses import asdict
 
     from tunesmith.models.hardware import find_hardware
@@ -373,4 +395,6 @@ def _provenance() -> dict[str, Any]:
         "code": code_hash("train", "models", "evaluate", "tasks"),
         "versions": versions(),
         "hardware": asdict(find_hardware()),
+        "engine": engine.name,
+        "cpus": engine.cpus,
     }

@@ -14,8 +14,8 @@ class Quantity:
     """Something measured of every training.
 
     `better` is "" where neither a small nor a large one is; `wish` is what one asks for who looks
-    at it ("": nobody asks for it alone); `varies`: each seed draws it, so that it needs a test; what
-    no seed draws needs one only where it did differ over seeds.
+    at it ("": nobody asks for it alone); `varies`: each seed draws it, so that it needs a test;
+    what no seed draws needs one only where it did differ over seeds.
     """
 
     name: str

@@ -185,9 +185,7 @@ class BatchBuilder:
     parts: int = 1
     hidden: Lookup | None = None
 
-    def micro_batches(
-        self, examples: Sequence[Encoded], *, apart: bool = False
-    ) -> Iterator[Batch]:
+    def micro_batches(self, examples: Sequence[Encoded], *, apart: bool = False) -> Iterator[Batch]:
         """The micro-batches of one effective batch; `apart`: without common prefixes, and cut so
         small that they hold no more tokens than with them."""
         shared = self.shared and not apart

@@ -62,6 +62,7 @@ class Grit:
                 hint="keep at most as many directions as the adapter has (training.lora_r)",
             )
         self.seen = RankStatistics(self.layers, config)
+        self.seed: int | None = None  # of fresh directions; None: torch's, in one process
         # By place in the list of layers:
         self._preconditioners: dict[int, Tensor] = {}  # (2, r, r) for A's and B's gradient
         self._dropped: dict[int, Tensor] = {}  # I - P of the last reprojection
@@ -243,7 +244,8 @@ class Grit:
         moments = turn @ family.ema[row] @ turn.mT
         k = a.shape[0]
         if self.config.after == "refresh":
-            seed = torch.initial_seed() + 1_000_003 * step + family.places[row]
+            seed = torch.initial_seed() if self.seed is None else self.seed
+            seed += 1_000_003 * step + family.places[row]
             a = torch.cat([a, fresh_rows(a, r - k, seed)])
             b = torch.cat([b, b.new_zeros(len(b), r - k)], dim=1)
             if optimizer is not None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -79,6 +80,7 @@ class GritCallback(TrainerCallback):
         """Look into the model; go on with a checkpoint's statistics, where it is one's."""
         model = kwargs["model"]
         self.grit = Grit(model, self.config, self.adapter)
+        self.grit.seed = args.seed  # torch's own may be another in each process
         self._hook = model.register_forward_pre_hook(self._count, with_kwargs=True)
         if state.global_step:
             self._load(_place(args, state))
@@ -117,14 +119,19 @@ class GritCallback(TrainerCallback):
         """Natural gradients in the place of the plain ones."""
         if self.grit is None:
             return
-        if self._counted is not None and self.grit.seen.looking:
-            self.grit.seen.count(max(int(self._counted), 1))
-        if dist.is_available() and dist.is_initialized():
-            for tensor in self.grit.seen.sums[:-1]:
-                dist.all_reduce(tensor)
+        seen, processes = self.grit.seen, 1
+        if seen.looking:
+            answers = torch.tensor(int(self._counted or 0), device=seen.device)
+            if dist.is_available() and dist.is_initialized():
+                processes = dist.get_world_size()
+                for tensor in (*seen.sums[:-1], answers):
+                    dist.all_reduce(tensor)
+            if self._counted is not None:
+                seen.count(max(int(answers), 1))
         scaler = getattr(kwargs.get("optimizer"), "scaler", None)
         scale = float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else 1.0
-        self.grit.precondition(state.global_step + 1, loss_scale=scale)
+        # DDP takes the mean of gradients: each loss is so many times its part of the whole one.
+        self.grit.precondition(state.global_step + 1, loss_scale=scale * processes)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -111,7 +111,7 @@ class RankStatistics:
         """A step's passes begin, with a loss that is a mean over `answers` tokens."""
         self.looking, self._answers = self.looks_at(step), answers
         self.sums = self._empty() if self.looking else []
-        self._latest = self.sums
+        self._thread, self._latest = threading.local(), self.sums  # no thread's last block counts
 
     def _empty(self) -> list[Tensor]:
         """Of zeros: moments (m, 2r, 2r) and tokens (m, 2: with a gradient, all) of each family, and
