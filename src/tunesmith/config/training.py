@@ -58,7 +58,7 @@ class TrainingSettings(Settings):
         "paged_adamw_8bit",
         "paged_adamw_32bit",
         "sgd",
-    ] = Field("adamw_torch", description="Optimizer.")
+    ] = Field("adamw_torch", description="Optimizer; sgd has momentum 0.9.")
     packing: bool | Literal["auto"] = Field(
         "auto", description="Examples share a row without seeing one another; no padding."
     )

@@ -117,14 +117,16 @@ def weight_bytes(facts: Facts) -> int:
 
 
 def optimizer_bytes(settings: TrainingSettings, facts: Facts) -> int:
-    """Two moments for each parameter of the adapter; paged ones may leave the card, and count."""
-    if settings.optim == "sgd":
-        return 0
+    """Two moments for each parameter of the adapter, or SGD's one; paged ones may leave the card,
+    and count."""
+    sgd = settings.optim == "sgd" or (facts.method == "grit" and settings.grit.inner == "sgd")
     total = 0
     for inputs, outputs in adapted(facts.model, settings.target_modules).values():
         for held in adapter_tensors(inputs, outputs, settings.lora_r, facts.method):
             small = held < SMALL_STATE or facts.hardware.device != "cuda"
-            if settings.optim in EIGHT_BIT and not small:
+            if sgd:
+                total += FLOAT32 * held
+            elif settings.optim in EIGHT_BIT and not small:
                 total += 2 * (held + FLOAT32 * -(-held // BLOCK))
             else:
                 total += 2 * FLOAT32 * held
