@@ -1,7 +1,7 @@
 """What the README says can be done: its recipe loads, its commands run in its order, its files are
 there. Not run here: `make` and `pip` (this is what they install), `demo` (CI runs it whole), a
-study (an hour; tests/cli runs small ones), and training on models that only the hub has: those are read
-as far as `--dry-run` goes."""
+study (an hour; tests/cli runs small ones), and training on models that only the hub has: those are
+read as far as `--dry-run` goes."""
 
 from __future__ import annotations
 
