@@ -133,5 +133,5 @@ def test_a_missing_recipe_file_and_model(tmp_path: Path) -> None:
     sets = ("--set", f"data.sources.a.path={rows}", "--set", f"model.name={tmp_path / 'bare'}")
     refused(tunesmith(tmp_path, "run", str(recipe), *sets), "tokenizer", "bare")
     refused(
-        tunesmith(tmp_path, "run", str(recipe), "--set", "methods.x.method=dora"), "dora", "lora"
+        tunesmith(tmp_path, "run", str(recipe), "--set", "methods.x.method=dorra"), "dorra", "lora"
     )

@@ -75,7 +75,7 @@ def test_an_optimizer_that_needs_a_gpu_is_said_where_there_is_none() -> None:
     assert here["optim"] == "no NVIDIA GPU here: adamw_torch stands in for it"
     gpu = replace(FACTS, hardware=replace(LAPTOP, device="cuda"))
     there = {c.name: c.reason for c in forecast(chosen, gpu, {}).plan.choices}
-    assert there["optim"] == "optimizer"
+    assert there["optim"] == "optimizer; sgd has momentum 0.9"
 
 
 def test_checkpointing_comes_where_memory_asks_for_it() -> None:
