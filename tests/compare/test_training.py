@@ -294,6 +294,16 @@ def test_memory_is_judged_where_it_is_the_training_s_own(device: str) -> None:
     assert found.figure("lines", "full", "peak memory") is not None
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_seconds_are_judged_where_one_training_ran_at_a_time(alone: bool) -> None:
+    found = compare_training(study(), alone=alone)
+    assert any(a.quantity == "seconds" for a in found.advice) == alone
+    assert any(t.found.metric == "seconds" for t in found.tests) == alone
+    assert any(f.cost == "seconds" for f in found.fronts) == alone
+    assert any("ran beside" in note for note in found.notes) != alone
+    assert found.figure("lines", "full", "seconds") is not None
+
+
 def test_it_says_that_the_search_is_one_draw() -> None:
     runs = study()
     assert "search" not in " ".join(compare_training(runs).notes)

@@ -47,11 +47,13 @@ def compare_training(
     *,
     name: str = "",
     device: str = "",
+    alone: bool = True,
 ) -> TrainingComparison:
     """Compare the methods of some trainings, task by task, over their seeds.
 
     Trials of a search (`trial` is a number) are left out; failed runs are named and left out.
     `device`: what all trained on; memory is judged on "cuda" alone, elsewhere it is the process's.
+    `alone`: one training at a time; where others ran beside it, seconds are not judged.
     EvaluationError where nothing is left, one cell stands twice, or the terms were not equal.
     """
     wish = settings or SeedSettings()
@@ -86,8 +88,10 @@ def compare_training(
         quantities = tuple(
             replace(q, wish=wanted) if q.name == VALIDATION else q for q in quantities
         )
-    if device != "cuda":
-        quantities = tuple(replace(q, wish="") if q.name == PEAK else q for q in quantities)
+    shown = {PEAK} if device != "cuda" else set()
+    if not alone:
+        shown |= {q.name for q in quantities if q.unit == "s"}
+    quantities = tuple(replace(q, wish="") if q.name in shown else q for q in quantities)
     tests = training_tests.tests(figures, quantities, failed, wish)
     return TrainingComparison(
         name=name,
@@ -103,7 +107,7 @@ def compare_training(
         advice=training_tests.advice(figures, quantities, tests, failed),
         cells=tuple(cells),
         failed=failed,
-        notes=training_tests.notes(given, cells, failed, wish, device),
+        notes=training_tests.notes(given, cells, failed, wish, device, alone=alone),
     )
 
 

@@ -226,7 +226,7 @@ def fronts(
 ) -> tuple[Front, ...]:
     """Loss and the score that is asked about, each against time, memory and parameters.
 
-    Against memory only where it is asked about, too.
+    Against time and memory only where they are asked about, too.
     """
     better = {q.name: q.better for q in quantities}
     wished = [q.name for q in quantities if q.wish]
@@ -234,7 +234,7 @@ def fronts(
     costs = [
         name
         for name in (SECONDS, PEAK, PARAMETERS)
-        if name in better and (name != PEAK or name in wished)
+        if name in better and (name == PARAMETERS or name in wished)
     ]
     found = []
     for task in dict.fromkeys(f.task for f in figures):
@@ -359,6 +359,8 @@ def notes(
     failed: Sequence[StudyRun],
     settings: SeedSettings,
     device: str,
+    *,
+    alone: bool,
 ) -> tuple[str, ...]:
     """What a reader must know of the whole."""
     counts = {len({r.seed for r in cells if r.method == m}) for m in {r.method for r in cells}}
@@ -386,6 +388,10 @@ def notes(
             "Memory is that of the whole process (RSS at the ends of steps) with all that it did"
             " before: it is shown and not judged, and stands in no test, no front and no row of"
             " the matrix"
+        )
+    if not alone:
+        said.append(
+            "Other trainings ran beside each: seconds are shown and not judged, like memory"
         )
     if failed:
         told = "; ".join(f"{r.task}, {r.method}, seed {r.seed}: {r.error}" for r in failed)

@@ -52,6 +52,7 @@ def compare_trainings(
     with Store.open(store_of(home)) as store:
         studies = {study.name: study for study in store.studies()}
         notes: list[str] = []
+        alone = True
         if len(names) == 1 and names[0] in studies:
             name, stored = names[0], list(store.stored_runs(names[0]).values())
             kept = [s for s in stored if _belongs(s.run, studies[name].resolved)]
@@ -59,6 +60,7 @@ def compare_trainings(
             _check_settings(store, runs)
             made = [s.provenance for s in kept if not s.run.error and s.run.trial is None]
             devices = {_device(dict(origin.get("hardware") or {})) for origin in made}
+            alone = all(origin.get("engine", "local") == "local" for origin in made)
             gone = [s.run for s in stored if s not in kept]
             notes = [*_left_out(gone), *_states(made)]
             origin = [("study", name), ("last changed", f"{studies[name].changed:%Y-%m-%d %H:%M}")]
@@ -72,7 +74,7 @@ def compare_trainings(
         if task is not None:
             runs = _of_task(runs, task)
         device = devices.pop() if len(devices) == 1 else ""
-        found = compare_training(runs, settings, name=name, device=device)
+        found = compare_training(runs, settings, name=name, device=device, alone=alone)
         found = replace(found, notes=(*found.notes, *notes))
         store.record_training_comparison(found)
     folder = out or home / "comparisons" / name.replace(" ", "-").replace("/", "-")
