@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from tunesmith.compare.caveats import is_share, value_words
 from tunesmith.compare.facts import ALL
 from tunesmith.records import Comparison, Verdict
+from tunesmith.store.nouns import finite
 
 SCALE = " on a scale of 0 to 1"
 
@@ -20,28 +20,24 @@ def comparison_json(comparison: Comparison, *, confidence: float = 0.95) -> dict
         "a": c.a,
         "b": c.b,
         "n": c.n,
-        "difference": _number(c.difference),
-        "ci": [_number(end) for end in c.ci],
+        "difference": finite(c.difference),
+        "ci": [finite(end) for end in c.ci],
         "test": c.test,
-        "p": _number(c.p),
-        "p_adjusted": _number(c.p_adjusted),
-        "effect": _number(c.effect),
+        "p": finite(c.p),
+        "p_adjusted": finite(c.p_adjusted),
+        "effect": finite(c.effect),
         "verdict": c.verdict.value,
         "effect_name": c.effect_name,
         "slice": c.slice,
-        "value_a": _number(c.value_a),
-        "value_b": _number(c.value_b),
-        "detectable": None if c.detectable is None else _number(c.detectable),
+        "value_a": finite(c.value_a),
+        "value_b": finite(c.value_b),
+        "detectable": None if c.detectable is None else finite(c.detectable),
         "needed": c.needed,
         "discordant": None if c.discordant is None else list(c.discordant),
         "primary": c.primary,
         "caveats": list(c.caveats),
         "words": plain_words(c, confidence=confidence),
     }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def plain_words(comparison: Comparison, *, confidence: float = 0.95, caveats: bool = False) -> str:

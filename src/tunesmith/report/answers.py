@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tunesmith.report.facts import gather
-from tunesmith.report.figures import finite
+from tunesmith.store.nouns import finite
 from tunesmith.store.store import Store
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from tunesmith.records import Adapter, Outcome, TrainingStep
 from tunesmith.report import figures
 from tunesmith.report.facts import ALL, WITHOUT_TWINS, Facts
+from tunesmith.store.nouns import finite
 
 OF_A_CLASS = ": "  # "recall: full"
 MOST_LABELS = 15  # a confusion matrix of more classes is no longer read
@@ -332,7 +333,7 @@ def curves(facts: Facts) -> list[dict[str, Any]]:
                 "colour": colour,
                 "kind": "training",
                 "x": [step.step for step in thin],
-                "y": [figures.finite(step.loss) for step in thin],
+                "y": [finite(step.loss) for step in thin],
             }
         )
         checked = [step for step in steps if step.validation_loss is not None]
@@ -343,7 +344,7 @@ def curves(facts: Facts) -> list[dict[str, Any]]:
                     "colour": colour,
                     "kind": "validation",
                     "x": [step.step for step in checked],
-                    "y": [figures.finite(step.validation_loss) for step in checked],
+                    "y": [finite(step.validation_loss) for step in checked],
                 }
             )
     return traces

@@ -8,11 +8,6 @@ MINUS = "−"
 THIN = "\u202f"
 
 
-def finite(value: float | None) -> float | None:
-    """For JSON, which has no NaN and no infinity (an odds ratio with nothing broken is one)."""
-    return value if value is not None and math.isfinite(value) else None
-
-
 def number(value: float, digits: int = 3) -> str:
     """A plain decimal; a dash where there is no number."""
     if math.isnan(value):

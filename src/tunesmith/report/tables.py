@@ -15,7 +15,7 @@ from typing import Any
 from tunesmith.errors import StoreError
 from tunesmith.report import background
 from tunesmith.report.facts import ALL, Facts, gather
-from tunesmith.report.figures import finite
+from tunesmith.store.nouns import finite
 from tunesmith.store.store import Store
 
 Field = str | int | float | bool | None

@@ -18,6 +18,7 @@ from tunesmith.report.evidence import EMPTY, Cell, Grid
 from tunesmith.report.page import TEMPLATES, fill, keep, plotly
 from tunesmith.report.tables import Table, write_tables
 from tunesmith.report.verdicts import WORDS
+from tunesmith.store.nouns import finite
 from tunesmith.store.training_nouns import Figure, Quantity, TrainingComparison
 
 AXES = {"tokens": "answer tokens trained on", "seconds": "seconds of training"}
@@ -163,7 +164,7 @@ def _curves(found: TrainingComparison) -> list[Plot]:
                     "kind": b.kind,
                     "x": b.x,
                     **{
-                        line: [figures.finite(y) for y in getattr(b, line)]
+                        line: [finite(y) for y in getattr(b, line)]
                         for line in ("mean", "low", "high")
                     },
                 }
@@ -236,7 +237,6 @@ def _cells(found: TrainingComparison) -> Grid:
 
 def training_tables(found: TrainingComparison) -> list[Table]:
     """The same figures for other programs."""
-    finite = figures.finite
 
     def tested(c: Comparison) -> tuple[Any, ...]:
         return (

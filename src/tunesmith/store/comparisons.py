@@ -13,8 +13,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from tunesmith.store.database import Database, columns
 from tunesmith.store.judgements import comparison_columns
+from tunesmith.store.nouns import finite
 from tunesmith.store.schema import ComparisonRow, Key, Table
-from tunesmith.store.studies import finite
 from tunesmith.store.training_nouns import TrainingComparison
 
 

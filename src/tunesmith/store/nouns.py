@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -125,3 +126,8 @@ class StageArtefact:
 
 
 KEPT_REJECTS = 200
+
+
+def finite(value: Any) -> Any:
+    """A value, or None for a number that JSON and a column have no word for."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from tunesmith.errors import StoreError
 from tunesmith.records import StudyRun, TrainingStep
 from tunesmith.store.database import Database, columns, read_noun
+from tunesmith.store.nouns import finite
 from tunesmith.store.schema import Key, Table
 
 COUNTS = -1  # the trial of a run that counts: a primary key has no NULL
@@ -176,11 +177,6 @@ def _stored(row: StudyRunRow) -> StoredRun:
         general_perplexity=None if None in both else both,
     )
     return StoredRun(run, row.key, row.made, row.provenance)
-
-
-def finite(value: Any) -> Any:
-    """A value, or None for a number that JSON and a column have no word for."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step(found: Mapping[str, Any]) -> TrainingStep:
